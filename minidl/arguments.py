@@ -1,0 +1,94 @@
+"""Bounds on arguments, declared once in a signature and held everywhere.
+
+``in_features: Size`` says that a whole number of at least 1 is wanted. ``@checked`` makes the
+constructor refuse anything else, and the YAML schema reads the same annotation, so that Python
+and YAML users meet the same limits.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Limits of a number; ``gt``/``lt`` exclude the limit, ``ge``/``le`` include it."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+
+    def admits(self, value: float) -> bool:
+        """Whether ``value`` lies within the limits (NaN never does)."""
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __str__(self) -> str:
+        words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+        limits = ((word, getattr(self, name)) for name, word in words.items())
+        return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+
+
+Size = Annotated[int, Bound(ge=1)]
+Count = Annotated[int, Bound(ge=0)]
+Positive = Annotated[float, Bound(gt=0)]
+NonNegative = Annotated[float, Bound(ge=0)]
+Probability = Annotated[float, Bound(ge=0, lt=1)]
+Fraction = Annotated[float, Bound(ge=0, le=1)]
+
+
+def check(name: str, value: Any, hint: Any) -> None:
+    """Hold ``value`` against the bounds in ``hint``, however deep in unions and tuples they stand.
+
+    Raises
+    ------
+    ValueError
+        The value is a number (or holds one) outside its bounds.
+    """
+    if get_origin(hint) is Annotated:
+        hint, *notes = get_args(hint)
+        if isinstance(value, numbers.Real):
+            for note in notes:
+                if isinstance(note, Bound) and not note.admits(float(value)):
+                    raise ValueError(f"{name} must be {note}, got {value!r}")
+        return
+    parts = get_args(hint)
+    if get_origin(hint) is tuple:
+        if isinstance(value, (tuple, list)):
+            for part, element in zip(parts, value, strict=False):
+                check(name, element, part)
+    else:
+        for part in parts:
+            if not (get_origin(part) is Annotated and isinstance(value, (tuple, list))):
+                check(name, value, part)
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function whose annotations carry bounds: a call outside them raises ValueError."""
+    signature = inspect.signature(function)
+
+    @functools.cache
+    def hints() -> dict[str, Any]:
+        return get_type_hints(function, include_extras=True)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in hints():
+                check(name, value, hints()[name])
+        return function(*args, **kwargs)
+
+    return call
