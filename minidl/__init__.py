@@ -1,0 +1,57 @@
+"""minidl: a small deep-learning framework on NumPy that can be read, trusted and used.
+
+Importing it brings NumPy and the engine, no more; `minidl.train`, `minidl.cli` and the tracking
+to MLflow are imported where they are used.
+"""
+
+from minidl import autograd, ops
+from minidl.autograd import (
+    derivative,
+    enable_grad,
+    grad,
+    gradcheck,
+    gradgradcheck,
+    jvp,
+    no_grad,
+    value_and_grad,
+    vjp,
+)
+from minidl.ops import *  # noqa: F403
+from minidl.ops import __all__ as _operations
+from minidl.tensor import (
+    Tensor,
+    arange,
+    from_numpy,
+    full,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: PLE0604
+    "Tensor",
+    "arange",
+    "autograd",
+    "derivative",
+    "enable_grad",
+    "from_numpy",
+    "full",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "jvp",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "ops",
+    "tensor",
+    "value_and_grad",
+    "vjp",
+    "zeros",
+    "zeros_like",
+    *_operations,
+]

@@ -1,0 +1,258 @@
+"""One operation: its value and its derivatives in one record, and the way it is run.
+
+A *value* is an ndarray (or a Python number), or a *box* around one. Every transform (``grad``,
+``jvp``, …) opens a *level* and boxes its inputs there; a box belongs to one level and may hold a
+box of a level below. Calling a primitive looks for the highest level among its arguments and
+lets that level run the operation: it unwraps its own boxes, calls the primitive again one level
+down, and does its own part with the result (record a node, push a tangent). Where no box is left,
+NumPy computes. This is all there is to nesting: modes need not know of each other.
+
+Levels are told apart by a serial number from one clock. A transform opened later always has the
+higher number, in any thread, so nothing has to be kept in step when an exception passes through,
+and derivatives of derivatives cannot be confused: D(x · D(x + y)) = 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Rule: TypeAlias = Callable[..., Any]
+
+#: Serial numbers of levels and of recorded operations: later is higher, across threads too.
+clock: Callable[[], int] = itertools.count(1).__next__
+
+#: Levels with a serial number below this do not record (see `no_grad`).
+recording_floor: ContextVar[int] = ContextVar("recording_floor", default=0)
+
+
+class Level:
+    """What one transform does with an operation; see `minidl.autograd.reverse` and `.forward`."""
+
+    __slots__ = ("closed", "serial")
+
+    def __init__(self, serial: int) -> None:
+        self.serial = serial
+        self.closed = False
+
+    def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Run ``primitive`` on arguments of which this level is the highest."""
+        raise NotImplementedError
+
+    def check_open(self, primitive: Primitive) -> None:
+        """Raise where a value has outlived the transform that made it.
+
+        Raises
+        ------
+        RuntimeError
+            The transform has returned.
+        """
+        if self.closed:
+            raise RuntimeError(
+                f"{primitive.name}: a value from inside a transform (grad, vjp, jvp, …) was used "
+                "after the transform had returned; return it from the function instead (has_aux)"
+            )
+
+
+class Box:
+    """A value at a level. ``trace`` is the level's own note: a node, a tangent, or nothing."""
+
+    __slots__ = ("__weakref__", "level", "trace", "value")
+    # Tensor, once minidl.tensor is imported: the engine makes boxes, Tensor gives them operators.
+    kind: ClassVar[type[Box]]
+
+    value: Any
+    level: Level
+    trace: Any
+
+
+def box(value: Any, level: Level, trace: Any) -> Any:
+    """Make a box of the class users know (`minidl.Tensor`)."""
+    made = object.__new__(Box.kind)
+    made.value = value
+    made.level = level
+    made.trace = trace
+    return made
+
+
+def as_array(value: Any) -> Any:
+    """Keep arrays arrays: NumPy turns 0-d results into scalars, which forget that they were."""
+    return value if isinstance(value, (np.ndarray, Box)) else np.asarray(value)
+
+
+class Primitive:
+    """One differentiable operation; calling it runs it at the right level.
+
+    Positional arguments are what may be differentiated (and arrays such as indices or masks,
+    whose rule is None); keyword arguments are fixed parameters.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[..., Any],
+        vjp: Sequence[Rule | None] | None,
+        jvp: Sequence[Rule | None] | Rule | None,
+        doc: str | None,
+    ) -> None:
+        self.name = self.__name__ = name
+        self.value = value
+        self.vjp = vjp
+        self.jvp = jvp
+        self.__doc__ = doc
+        self._drops: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        """Run the operation at the highest level among its arguments."""
+        top: Level | None = None
+        for arg in args:
+            if isinstance(arg, Box):
+                level = arg.level
+                if level is not top and (top is None or level.serial > top.serial):
+                    top = level
+        if top is not None:
+            return top.run(self, args, params)
+        try:
+            return self.value(*args, **params)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self.explain(error, args) from error
+
+    def explain(self, error: Exception, args: Sequence[Any]) -> Exception:
+        """Make NumPy's error say which operation failed, on what."""
+        if str(error).startswith(self.name):
+            return error
+        described = ", ".join(describe(arg) for arg in args)
+        kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
+        return kind(f"{self.name}({described}): {error}")
+
+    def drops(self, mask: int, count: int) -> tuple[tuple[int, ...], bool]:
+        """Say what need not be kept for backward when the arguments in ``mask`` want a gradient.
+
+        Returns the indices of arguments that no rule in question reads, and whether ``out`` is
+        not read either. A rule says that it does not read an argument by a leading underscore in
+        its name, so memory is freed as early as possible.
+        """
+        found = self._drops.get((mask, count))
+        if found is None:
+            assert self.vjp is not None
+            wanted = [self.vjp[i] for i in range(count) if mask >> i & 1]
+            read = [reads(rule, count) for rule in wanted if rule is not None]
+            unread = tuple(i for i in range(count) if not any(i + 1 in names for names in read))
+            found = self._drops[mask, count] = unread, not any(0 in names for names in read)
+        return found
+
+
+def reads(rule: Rule, count: int) -> set[int]:
+    """Positions that a rule ``(g, out, *args)`` reads: 0 for ``out``, i + 1 for argument i."""
+    read: set[int] = set()
+    for position, parameter in enumerate(list(inspect.signature(rule).parameters.values())[1:]):
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            if not parameter.name.startswith("_"):
+                read.update(range(position, count + 1))
+        elif parameter.kind is not parameter.KEYWORD_ONLY and not parameter.name.startswith("_"):
+            read.add(position)
+    return read
+
+
+def describe(arg: Any) -> str:
+    """Describe an argument for an error message: dtype and shape of arrays, else its repr."""
+    shape, dtype = getattr(arg, "shape", None), getattr(arg, "dtype", None)
+    return repr(arg) if shape is None else f"{dtype}{list(shape)}"
+
+
+class EveryArgument(Sequence[Rule]):
+    """One rule for all arguments of a variadic operation; it is told which by ``argnum``."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def __getitem__(self, argnum: Any) -> Any:
+        rule = self.rule
+        return lambda g, out, *args, **params: rule(g, out, *args, argnum=argnum, **params)
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+def linear(*_: Any, **__: Any) -> Any:
+    """Stand for a jvp rule: the operation is linear in this argument, so it maps the tangent.
+
+    In place of the whole tuple of rules: the operation is linear in all its arguments together.
+    """
+    raise AssertionError("forward mode applies the operation itself in place of this rule")
+
+
+def primitive(
+    name: str,
+    value: Callable[..., Any],
+    *,
+    vjp: Sequence[Rule | None] | Rule | None = None,
+    jvp: Sequence[Rule | None] | Rule | None = None,
+    doc: str | None = None,
+) -> Primitive:
+    """Declare an operation.
+
+    Parameters
+    ----------
+    name
+        What error messages, traces and tables call it.
+    value
+        The computation on ndarrays.
+    vjp
+        One rule ``(g, out, *args, **params)`` an argument: the cotangent of that argument from
+        the cotangent ``g`` of the result. Broadcast axes, dtypes and 0-d arrays are the engine's
+        business, not the rule's. None for an argument without derivative. A single rule (not a
+        tuple) serves every argument of a variadic operation and is given ``argnum``.
+    jvp
+        Likewise ``(t, out, *args, **params)``: the tangent of the result from the tangent ``t``
+        of that argument alone, or `linear`; or `linear` alone for the operation as a whole.
+    doc
+        The public docstring, where the primitive is a public function as it stands.
+
+    An operation without rules has no derivative: its result is a constant.
+    """
+    rules = EveryArgument(vjp) if callable(vjp) else vjp
+    return Primitive(name, value, rules, jvp, doc)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without derivatives, in every mode, for the transforms open at this point.
+
+    A transform opened inside still differentiates. Also a decorator.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x = minidl.tensor(2.0, requires_grad=True)
+    >>> with minidl.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+    token = recording_floor.set(clock())
+    try:
+        yield
+    finally:
+        recording_floor.reset(token)
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Compute with derivatives again inside `no_grad`. Also a decorator."""
+    token = recording_floor.set(0)
+    try:
+        yield
+    finally:
+        recording_floor.reset(token)

@@ -1,0 +1,1 @@
+"""The inner loops: plain functions of ndarrays, without derivatives."""

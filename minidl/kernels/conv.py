@@ -1,0 +1,150 @@
+"""Convolution as matrix products, over images that lie channels-last in memory.
+
+Users see ``(N, C, H, W)``; here the same memory is viewed as ``(N, H, W, C)``. The patches under
+the kernel are copied out as rows (im2col) for a few images at a time, so that they are still in
+cache when BLAS multiplies them, and never all exist at once. Results are views that are
+channels-last again, so a chain of convolutions reorders nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+
+Pair = tuple[int, int]
+
+#: Bytes of patches at a time: about half the L2 cache of one core of a current CPU.
+BLOCK_BYTES = 1 << 20
+
+
+def output_size(
+    name: str, size: Any, kernel: Any, stride: Pair, padding: Pair, dilation: Pair
+) -> Pair:
+    """Height and width of the result.
+
+    Raises
+    ------
+    ValueError
+        The kernel reaches beyond the padded image, or a stride or dilation is below 1.
+    """
+    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"{name}: stride and dilation must be at least 1, padding at least 0; got stride "
+            f"{stride}, padding {padding}, dilation {dilation}"
+        )
+    lengths = []
+    for length, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        room = length + 2 * p - d * (k - 1) - 1
+        if room < 0:
+            raise ValueError(
+                f"{name}: the kernel {tuple(kernel)} (dilation {dilation}) reaches beyond the "
+                f"image {tuple(size)} with padding {padding}"
+            )
+        lengths.append(room // s + 1)
+    return lengths[0], lengths[1]
+
+
+def channels_last(x: Array) -> Array:
+    """View or copy ``(N, C, H, W)`` as contiguous ``(N, H, W, C)``."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def _padded(x: Array, padding: Pair) -> Array:
+    images = x.transpose(0, 2, 3, 1)
+    if padding == (0, 0):
+        return np.ascontiguousarray(images)
+    n, h, w, c = images.shape
+    out = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), x.dtype)
+    out[:, padding[0] : padding[0] + h, padding[1] : padding[1] + w] = images
+    return out
+
+
+def _patches(images: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pair) -> Array:
+    """View every patch: ``(N, OH, OW, KH, KW, C)``, overlapping in memory."""
+    n, _, _, c = images.shape
+    sn, sh, sw, sc = images.strides
+    return np.lib.stride_tricks.as_strided(
+        images,
+        (n, *out, *kernel, c),
+        (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc),
+        writeable=False,
+    )
+
+
+def _blocks(count: int, bytes_each: int) -> Iterator[slice]:
+    step = max(1, BLOCK_BYTES // max(1, bytes_each))
+    for start in range(0, count, step):
+        yield slice(start, min(count, start + step))
+
+
+def _as_matrix(weight: Array) -> Array:
+    """``(O, C, KH, KW)`` as ``(KH·KW·C, O)``, rows in the order of a patch."""
+    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, weight.shape[0])
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> Array:
+    """Correlate ``x (N, C, H, W)`` with ``weight (O, C, KH, KW)``; add ``bias (O,)``."""
+    kernel = weight.shape[2], weight.shape[3]
+    size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
+    patches = _patches(_padded(x, padding), kernel, stride, dilation, size)
+    matrix = _as_matrix(weight)
+    rows = size[0] * size[1]
+    out = np.empty((len(x), rows, weight.shape[0]), np.result_type(x, weight))
+    for block in _blocks(len(x), rows * matrix.shape[0] * x.itemsize):
+        columns = patches[block].reshape(-1, matrix.shape[0])
+        np.matmul(columns, matrix, out=out[block].reshape(-1, weight.shape[0]))
+    if bias is not None:
+        out += bias
+    return out.reshape(len(x), *size, -1).transpose(0, 3, 1, 2)
+
+
+def conv2d_weight(
+    g: Array, x: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Correlate ``g (N, O, OH, OW)`` with ``x``: the gradient of the weight, kernel ``size``."""
+    patches = _patches(_padded(x, padding), size, stride, dilation, (g.shape[2], g.shape[3]))
+    length = size[0] * size[1] * x.shape[1]
+    rows = channels_last(g).reshape(len(g), -1, g.shape[1])
+    total = np.zeros((length, g.shape[1]), np.result_type(g, x))
+    for block in _blocks(len(g), rows.shape[1] * length * x.itemsize):
+        columns = patches[block].reshape(-1, length)
+        total += columns.T @ rows[block].reshape(-1, g.shape[1])
+    return total.reshape(*size, x.shape[1], -1).transpose(3, 2, 0, 1)
+
+
+def conv2d_input(
+    g: Array, weight: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Spread ``g (N, O, OH, OW)`` back over the images of height and width ``size``."""
+    o, c, kh, kw = weight.shape
+    n, _, oh, ow = g.shape
+    rows = channels_last(g).reshape(n, -1, o)
+    matrix = np.ascontiguousarray(_as_matrix(weight).T)
+    out = np.zeros(
+        (n, size[0] + 2 * padding[0], size[1] + 2 * padding[1], c), np.result_type(g, weight)
+    )
+    for block in _blocks(n, oh * ow * matrix.shape[1] * g.itemsize):
+        spread = (rows[block].reshape(-1, o) @ matrix).reshape(-1, oh, ow, kh, kw, c)
+        images = out[block]
+        for i in range(kh):
+            for j in range(kw):
+                top, left = i * dilation[0], j * dilation[1]
+                images[
+                    :,
+                    top : top + stride[0] * (oh - 1) + 1 : stride[0],
+                    left : left + stride[1] * (ow - 1) + 1 : stride[1],
+                ] += spread[:, :, :, i, j]
+    inner = out[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
+    return inner.transpose(0, 3, 1, 2)

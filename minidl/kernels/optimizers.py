@@ -1,0 +1,86 @@
+"""Optimizer updates on flat arrays, in place.
+
+The arrays are taken in blocks that stay in cache through all the passes of a formula: NumPy makes
+one pass over memory for each operation, and a model's parameters do not fit the cache at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+
+#: Elements in a block: five arrays of this many float32 fit half an L2 cache of 1 MB.
+BLOCK = 1 << 15
+
+
+def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    for start in range(0, len(arrays[0]), BLOCK):
+        yield tuple(array[start : start + BLOCK] for array in arrays)
+
+
+def sgd(
+    value: Array,
+    grad: Array,
+    velocity: Array | None,
+    *,
+    first: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """Stochastic gradient descent; ``velocity`` is None without momentum."""
+    for p, g, b in _blocks(value, grad, value if velocity is None else velocity):
+        step = g + weight_decay * p if weight_decay else g.copy()
+        if velocity is not None:
+            if first:
+                b[...] = step
+            else:
+                b *= momentum
+                b += (1.0 - dampening) * step
+            step = step + momentum * b if nesterov else b.copy()
+        step *= lr
+        p -= step
+
+
+def adam(
+    value: Array,
+    grad: Array,
+    mean: Array,
+    square: Array,
+    *,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """Adam, and AdamW where weight decay is ``decoupled`` from the gradient."""
+    rate = lr / (1.0 - beta1**step)
+    scale = 1.0 / np.sqrt(1.0 - beta2**step)
+    scratch = np.empty(min(BLOCK, len(value)), value.dtype)
+    for p, g, m, v in _blocks(value, grad, mean, square):
+        work = scratch[: len(p)]
+        if weight_decay and decoupled:
+            p *= 1.0 - lr * weight_decay
+        elif weight_decay:
+            g = g + weight_decay * p
+        np.subtract(g, m, out=work)
+        work *= 1.0 - beta1
+        m += work
+        np.multiply(g, g, out=work)
+        work *= 1.0 - beta2
+        v *= beta2
+        v += work
+        np.sqrt(v, out=work)
+        work *= float(scale)
+        work += eps
+        np.divide(m, work, out=work)
+        work *= rate
+        p -= work

@@ -1,0 +1,130 @@
+"""Pooling by offsets: one pass over the output for each place in the window.
+
+Element (i, j) of every window is one strided slice of the (padded) image, so a 2x2 pooling is
+four slices combined elementwise. NumPy keeps the memory order of its inputs, so channels-last
+images stay channels-last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+from minidl.kernels.conv import Pair, output_size
+
+
+def _slices(out: Pair, size: Pair, stride: Pair) -> Iterator[tuple[Any, ...]]:
+    for i in range(size[0]):
+        for j in range(size[1]):
+            yield (
+                slice(None),
+                slice(None),
+                slice(i, i + stride[0] * (out[0] - 1) + 1, stride[0]),
+                slice(j, j + stride[1] * (out[1] - 1) + 1, stride[1]),
+            )
+
+
+def _padded(x: Array, padding: Pair, fill: float) -> Array:
+    if padding == (0, 0):
+        return x
+    n, c, h, w = x.shape
+    out = _empty(n, c, h + 2 * padding[0], w + 2 * padding[1], x)
+    out[...] = fill
+    out[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w] = x
+    return out
+
+
+def _empty(n: int, c: int, h: int, w: int, like: Array) -> Array:
+    """Allocate ``(n, c, h, w)``, channels last in memory if ``like`` is."""
+    if like.strides[1] < like.strides[3]:
+        return np.empty((n, h, w, c), like.dtype).transpose(0, 3, 1, 2)
+    return np.empty((n, c, h, w), like.dtype)
+
+
+def _cropped(x: Array, padding: Pair) -> Array:
+    h, w = x.shape[2] - padding[0], x.shape[3] - padding[1]
+    return x[:, :, padding[0] : h, padding[1] : w]
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def max_pool2d(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Return the largest element of each window of ``x (N, C, H, W)``."""
+    out_size = output_size("max_pool2d", x.shape[2:], size, stride, padding, (1, 1))
+    images = _padded(x, padding, _lowest(x.dtype))
+    places = _slices(out_size, size, stride)
+    out = images[next(places)].copy(order="K")
+    for place in places:
+        np.maximum(out, images[place], out=out)
+    return out
+
+
+def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Put ``g`` where the maxima ``top`` were found in ``x``: the first place that has them."""
+    images = _padded(x, padding, _lowest(x.dtype))
+    out = np.zeros_like(images, dtype=g.dtype)
+    free = np.ones_like(top, dtype=np.bool_)
+    for place in _slices((top.shape[2], top.shape[3]), size, stride):
+        hit = images[place] == top
+        hit &= free
+        free &= ~hit
+        out[place] += g * hit
+    return _cropped(out, padding)
+
+
+def pick(t: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """Take from ``t`` the elements that are the maxima ``top`` in ``x``."""
+    images = _padded(x, padding, _lowest(x.dtype))
+    values = _padded(t, padding, 0.0)
+    out = np.zeros_like(top, dtype=t.dtype)
+    free = np.ones_like(top, dtype=np.bool_)
+    for place in _slices((top.shape[2], top.shape[3]), size, stride):
+        hit = images[place] == top
+        hit &= free
+        free &= ~hit
+        out += values[place] * hit
+    return out
+
+
+def _counts(image: Any, out: Pair, size: Pair, stride: Pair, padding: Pair, include: bool) -> Any:
+    """By how many elements each window's sum is divided."""
+    if include or padding == (0, 0):
+        return size[0] * size[1]
+    ones = _padded(np.ones((1, 1, *image)), padding, 0.0)
+    total = np.zeros((1, 1, *out))
+    for place in _slices(out, size, stride):
+        total += ones[place]
+    return total
+
+
+def avg_pool2d(
+    x: Array, *, size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+) -> Array:
+    """Return the mean of each window of ``x (N, C, H, W)``."""
+    out_size = output_size("avg_pool2d", x.shape[2:], size, stride, padding, (1, 1))
+    images = _padded(x, padding, 0.0)
+    places = _slices(out_size, size, stride)
+    out = images[next(places)].copy(order="K")
+    for place in places:
+        out += images[place]
+    counts = _counts(x.shape[2:], out_size, size, stride, padding, count_include_pad)
+    return np.divide(out, counts, out=out, casting="same_kind")
+
+
+def spread(
+    g: Array, *, image: Pair, size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+) -> Array:
+    """Spread ``g`` evenly over its windows: the adjoint of `avg_pool2d`."""
+    n, c, *out_size = g.shape
+    counts = _counts(image, (out_size[0], out_size[1]), size, stride, padding, count_include_pad)
+    share = np.divide(g, counts, dtype=g.dtype, casting="same_kind")
+    out = _empty(n, c, image[0] + 2 * padding[0], image[1] + 2 * padding[1], like=g)
+    out[...] = 0
+    for place in _slices((out_size[0], out_size[1]), size, stride):
+        out[place] += share
+    return _cropped(out, padding)

@@ -1,0 +1,231 @@
+"""Module: a function with parameters.
+
+A module is plain data: its parameters, buffers and submodules are its attributes, found by
+looking at them, so there is nothing to register and no base constructor to call. Names of
+parameters are the attributes' names joined by dots, as in PyTorch, so weights carry over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidl.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that a module learns: it requires a gradient unless told otherwise."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, data: Any, requires_grad: bool = True, dtype: DTypeLike | None = None
+    ) -> None:
+        super().__init__(data, requires_grad, dtype)
+
+
+class Buffer(Tensor):
+    """A Tensor that belongs to a module's state but is not learned: running statistics."""
+
+    __slots__ = ()
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `Module.load_state_dict` could not match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base of all layers and models: subclasses set attributes and define ``forward``.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl import nn
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> model(minidl.zeros(3, 4)).shape
+    (3, 2)
+    >>> [name for name, _ in model.named_parameters()]
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+
+    training: bool = True
+
+    #: Arguments that follow from the input's shape: the argument's name -> the axis of the input.
+    infer: ClassVar[Mapping[str, int]] = {}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; what subclasses define."""
+        raise TypeError(f"{type(self).__name__} has no forward(); define what it computes there")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what ``forward`` computes."""
+        return self.forward(*args, **kwargs)
+
+    # ---- what is in it ---------------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the modules that are attributes of this one, with their names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """Yield the modules that are attributes of this one."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below it, each once, with their dotted names."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            below = [
+                (f"{name}.{key}" if name else key, child) for key, child in module.named_children()
+            ]
+            stack.extend(reversed(below))
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _named_tensors(
+        self, kind: type[Tensor] | tuple[type[Tensor], ...], *, once: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        seen: set[int] = set()
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind) and not (once and id(value) in seen):
+                    seen.add(id(value))
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield every parameter once, with its dotted name."""
+        return self._named_tensors(Parameter)  # type: ignore[return-value]
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Yield every buffer once, with its dotted name."""
+        return self._named_tensors(Buffer)  # type: ignore[return-value]
+
+    def buffers(self) -> Iterator[Buffer]:
+        """Yield every buffer once."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    # ---- state -----------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return parameters and buffers by name, as constants that share their memory."""
+        tensors = self._named_tensors((Parameter, Buffer), once=False)
+        return {name: tensor.detach() for name, tensor in tensors}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Copy arrays into parameters and buffers, by name, converting the dtype.
+
+        Parameters
+        ----------
+        state
+            Tensors or ndarrays, as `state_dict` gives them.
+        strict
+            Missing and unexpected names are errors; otherwise they are returned.
+
+        Raises
+        ------
+        ValueError
+            Names or shapes do not fit: all of them are listed, and nothing has been changed.
+        """
+        own = dict(self._named_tensors((Parameter, Buffer), once=False))
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        misshaped = [
+            f"{name}: wanted {own[name].shape}, got {tuple(np.shape(state[name]))}"
+            for name in own
+            if name in state and own[name].shape != tuple(np.shape(state[name]))
+        ]
+        wrong = {"of another shape": misshaped}
+        if strict:
+            wrong |= {"missing": missing, "unexpected": unexpected}
+        if any(wrong.values()):
+            lines = [f"  {kind}: {entry}" for kind, entries in wrong.items() for entry in entries]
+            raise ValueError(f"load_state_dict into {type(self).__name__}:\n" + "\n".join(lines))
+        for name, tensor in own.items():
+            if name in state:
+                tensor.copy_(state[name])
+        return IncompatibleKeys(missing, unexpected)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all below it to training (dropout on, batch statistics)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all below it to evaluation."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze (False) or unfreeze all parameters."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                parameter.grad = None
+
+    def to(self, dtype: DTypeLike) -> Self:
+        """Convert all floating parameters and buffers, before an optimizer is made of them."""
+        for _, tensor in self._named_tensors((Parameter, Buffer)):
+            if tensor.dtype.kind == "f" and tensor.dtype != dtype:
+                wanted = tensor.requires_grad
+                tensor.requires_grad_(False)
+                tensor.value = tensor.value.astype(dtype)
+                tensor.requires_grad_(wanted)
+        return self
+
+    def double(self) -> Self:
+        """Convert to float64."""
+        return self.to(np.float64)
+
+    # ---- what it says of itself ------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """Return the arguments shown in the repr; what subclasses define."""
+        return ""
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> list[str]:
+        own = [
+            f"{name} {tuple(value.shape)}"
+            for name, value in vars(self).items()
+            if isinstance(value, (Parameter, Buffer)) and value.ndim
+        ]
+        count = sum(parameter.numel() for parameter in self.parameters())
+        notes = "; ".join([*own, f"{count:,} parameters"]) if count else "; ".join(own)
+        comment = f"  # {notes}" if notes else ""
+        children = list(self.named_children())
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        if not children:
+            return [f"{head}){comment}"]
+        lines = [f"{head}{comment}"]
+        for name, child in children:
+            first, *rest = child._lines()
+            lines.append(f"  ({name}): {first}")
+            lines.extend(f"  {line}" for line in rest)
+        return [*lines, ")"]

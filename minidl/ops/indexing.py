@@ -1,0 +1,137 @@
+"""Reading and writing parts: ``x[index]`` and ``x[index] = value``.
+
+An index is split into a template (slices, whole numbers, None, Ellipsis) and the arrays in it,
+which are arguments of the operation like any other: a transform may carry them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import Array, Box, Primitive, Rule, primitive
+from minidl.ops.shape import broadcast_to
+
+
+class _Slot:
+    """The place of an array in a template."""
+
+
+_SLOT = _Slot()
+
+
+def split(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """Split an index into a template and its arrays."""
+    parts = index if isinstance(index, tuple) else (index,)
+    template: list[Any] = []
+    arrays: list[Any] = []
+    for part in parts:
+        if isinstance(part, list):
+            part = np.asarray(part, dtype=None if part else np.intp)
+        if isinstance(part, (np.ndarray, Box)):
+            if part.dtype.kind not in "iub":  # type: ignore[union-attr]
+                raise IndexError(
+                    f"an index must be of integers or booleans, got {part.dtype}"  # type: ignore[union-attr]
+                )
+            template.append(_SLOT)
+            arrays.append(part)
+        else:
+            template.append(part)
+    return tuple(template), arrays
+
+
+def _fill(template: tuple[Any, ...], arrays: tuple[Array, ...]) -> tuple[Any, ...]:
+    if not arrays:
+        return template
+    rest = iter(arrays)
+    return tuple(next(rest) if part is _SLOT else part for part in template)
+
+
+def _add_at(g: Array, *arrays: Array, template: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+    out = np.zeros(shape, g.dtype)
+    if arrays:
+        np.add.at(out, _fill(template, arrays), g)  # an element may be named twice
+    else:
+        out[template] = g
+    return out
+
+
+# Reading at an index and adding at it into zeros are each other's adjoint.
+_getitem: Primitive = primitive(
+    "getitem",
+    lambda x, *arrays, template: x[_fill(template, arrays)],
+    vjp=(
+        lambda g, _out, x, *arrays, template: _index_add(
+            g, *arrays, template=template, shape=x.shape
+        ),
+    ),
+    jvp=(lambda t, out, x, *arrays, template: _getitem(t, *arrays, template=template),),
+)
+_index_add: Primitive = primitive(
+    "index_add",
+    _add_at,
+    vjp=(lambda g, _out, _x, *arrays, template, shape: _getitem(g, *arrays, template=template),),
+    jvp=(
+        lambda t, out, x, *arrays, template, shape: _index_add(
+            t, *arrays, template=template, shape=shape
+        ),
+    ),
+)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """Return ``x[index]``, for every index NumPy knows.
+
+    Raises
+    ------
+    IndexError
+        The index does not fit ``x``, or is an array of floats.
+    """
+    template, arrays = split(index)
+    return _getitem(x, *arrays, template=template)
+
+
+def _written(x: Array, value: Any, *arrays: Array, template: tuple[Any, ...]) -> Array:
+    out = np.array(x)
+    out[_fill(template, arrays)] = value
+    return out
+
+
+def _erase(g: Any, arrays: tuple[Any, ...], template: tuple[Any, ...]) -> Any:
+    return _setitem(g, 0.0, *arrays, template=template)
+
+
+def _into_zeros(t: Any, out: Any, arrays: tuple[Any, ...], template: tuple[Any, ...]) -> Any:
+    target = _getitem(out, *arrays, template=template).shape
+    shape = tuple(out.shape)
+    return _setitem(np.zeros(shape, t.dtype), broadcast_to(t, target), *arrays, template=template)
+
+
+_put_rules: tuple[Rule, Rule] = (
+    lambda g, _out, _x, _value, *arrays, template: _erase(g, arrays, template),
+    lambda g, _out, _x, _value, *arrays, template: _getitem(g, *arrays, template=template),
+)
+_setitem: Primitive = primitive(
+    "setitem",
+    _written,
+    vjp=_put_rules,
+    jvp=(
+        lambda t, out, x, value, *arrays, template: _erase(t, arrays, template),
+        lambda t, out, x, value, *arrays, template: _into_zeros(t, out, arrays, template),
+    ),
+)
+
+
+def setitem(x: Any, index: Any, value: Any) -> Any:
+    """Return ``x`` with ``value`` at ``index``; where an index names a place twice, the last wins.
+
+    Raises
+    ------
+    IndexError
+        The index does not fit ``x``.
+    ValueError
+        ``value`` does not broadcast to the indexed part.
+    """
+    template, arrays = split(index)
+    return _setitem(x, value, *arrays, template=template)

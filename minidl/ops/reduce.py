@@ -1,0 +1,252 @@
+"""Reductions over one axis, several, or all (``dim=None``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from minidl.autograd.primitive import Array, Primitive, primitive
+from minidl.ops.arithmetic import eq
+from minidl.ops.shape import broadcast_to, reshape, shape_of
+
+Dim: TypeAlias = int | Sequence[int] | None
+
+
+def axes(dim: Dim, ndim: int, name: str) -> tuple[int, ...]:
+    """Turn ``dim`` into a tuple of axes from 0 to ndim - 1.
+
+    Raises
+    ------
+    IndexError
+        An axis is out of range.
+    ValueError
+        An axis is named twice.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    given = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
+    rank = ndim or 1  # PyTorch admits dim=0 and dim=-1 for a 0-d tensor; so does this
+    for axis in given:
+        if not -rank <= axis < rank:
+            raise IndexError(
+                f"{name}: dim {axis} is out of range for {ndim} dimensions"
+                f" (wanted {-rank} to {rank - 1})"
+            )
+    chosen = tuple(int(axis) % rank for axis in given) if ndim else ()
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"{name}: dim {dim} names an axis twice")
+    return chosen
+
+
+def restore(value: Any, dim: tuple[int, ...], keepdim: bool) -> Any:
+    """Put the axes that a reduction dropped back, as axes of length 1."""
+    if keepdim or not dim:
+        return value
+    shape = list(value.shape)
+    for axis in sorted(dim):
+        shape.insert(axis, 1)
+    return reshape(value, tuple(shape))
+
+
+_sum: Primitive = primitive(
+    "sum",
+    lambda x, *, dim, keepdim: np.add.reduce(x, axis=dim, keepdims=keepdim),
+    vjp=(lambda g, _out, x, *, dim, keepdim: broadcast_to(restore(g, dim, keepdim), x.shape),),
+    jvp=(lambda t, out, x, *, dim, keepdim: _sum(t, dim=dim, keepdim=keepdim),),
+)
+
+
+def sum(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Return the sum over ``dim`` (an axis, several, or None for all).
+
+    Raises
+    ------
+    IndexError
+        An axis is out of range.
+    """
+    return _sum(x, dim=axes(dim, np.ndim(x), "sum"), keepdim=keepdim)
+
+
+def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Return the mean over ``dim``; the mean of nothing is NaN.
+
+    Raises
+    ------
+    TypeError
+        ``x`` is not of a floating dtype.
+    IndexError
+        An axis is out of range.
+    """
+    over = axes(dim, np.ndim(x), "mean")
+    _require_float("mean", x)
+    count = math.prod(shape_of(x)[axis] for axis in over)
+    total = _sum(x, dim=over, keepdim=keepdim)
+    return total / count if count else total * math.nan
+
+
+def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
+    """Return the variance over ``dim``: Σ(x - mean)² / (count - correction).
+
+    ``correction=1`` (the default, as in PyTorch) estimates a population's variance from a sample;
+    0 gives the sample's own. NaN where count <= correction.
+
+    Raises
+    ------
+    TypeError
+        ``x`` is not of a floating dtype.
+    IndexError
+        An axis is out of range.
+    """
+    over = axes(dim, np.ndim(x), "var")
+    _require_float("var", x)
+    count = math.prod(shape_of(x)[axis] for axis in over)
+    centered = x - mean(x, over, keepdim=True)
+    total = _sum(centered * centered, dim=over, keepdim=keepdim)
+    return total / (count - correction) if count > correction else total * math.nan
+
+
+def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
+    """Return the square root of `var`."""
+    return var(x, dim, correction, keepdim) ** 0.5
+
+
+def _require_float(name: str, x: Any) -> None:
+    dtype = getattr(x, "dtype", None) or np.asarray(x).dtype
+    if dtype.kind not in "fc":
+        raise TypeError(f"{name}: a floating dtype is wanted, got {dtype}; use .to(np.float32)")
+
+
+def _winners(out: Any, x: Any, dim: tuple[int, ...], keepdim: bool) -> Any:
+    """Shares that sum to 1 over ``dim``: equal among the elements that attain the extremum."""
+    ties = eq(x, restore(out, dim, keepdim))
+    return ties / _sum(ties, dim=dim, keepdim=True)
+
+
+_amax: Primitive = primitive(
+    "amax",
+    lambda x, *, dim, keepdim: np.maximum.reduce(x, axis=dim, keepdims=keepdim),
+    vjp=(
+        lambda g, out, x, *, dim, keepdim: (
+            restore(g, dim, keepdim) * _winners(out, x, dim, keepdim)
+        ),
+    ),
+    jvp=(
+        lambda t, out, x, *, dim, keepdim: _sum(
+            t * _winners(out, x, dim, keepdim), dim=dim, keepdim=keepdim
+        ),
+    ),
+)
+
+_amin: Primitive = primitive(
+    "amin",
+    lambda x, *, dim, keepdim: np.minimum.reduce(x, axis=dim, keepdims=keepdim),
+    vjp=_amax.vjp,
+    jvp=_amax.jvp,
+)
+
+
+def amax(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Return the largest element over ``dim``; ties share the gradient evenly.
+
+    Raises
+    ------
+    ValueError
+        There is no element to choose from.
+    """
+    return _amax(x, dim=axes(dim, np.ndim(x), "amax"), keepdim=keepdim)
+
+
+def amin(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Return the smallest element over ``dim``; ties share the gradient evenly.
+
+    Raises
+    ------
+    ValueError
+        There is no element to choose from.
+    """
+    return _amin(x, dim=axes(dim, np.ndim(x), "amin"), keepdim=keepdim)
+
+
+_argmax: Primitive = primitive(
+    "argmax", lambda x, *, dim, keepdim: np.argmax(x, axis=dim, keepdims=keepdim)
+)
+_argmin: Primitive = primitive(
+    "argmin", lambda x, *, dim, keepdim: np.argmin(x, axis=dim, keepdims=keepdim)
+)
+
+
+def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the index of the first largest element along ``dim`` (of the flat array for None)."""
+    over = None if dim is None else axes(dim, np.ndim(x), "argmax")[0]
+    return _argmax(x, dim=over, keepdim=keepdim)
+
+
+def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the index of the first smallest element along ``dim`` (of the flat array for None)."""
+    over = None if dim is None else axes(dim, np.ndim(x), "argmin")[0]
+    return _argmin(x, dim=over, keepdim=keepdim)
+
+
+def _put(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
+    out = np.zeros(shape, g.dtype)
+    np.put_along_axis(out, indices, g, dim)
+    return out
+
+
+# Picking one element along an axis and putting one there are each other's adjoint.
+_pick_along: Primitive = primitive(
+    "take_along_dim",
+    lambda x, indices, *, dim: np.take_along_axis(x, indices, dim),
+    vjp=(
+        lambda g, _out, x, indices, *, dim: _put_along(g, indices, dim=dim, shape=x.shape),
+        None,
+    ),
+    jvp=(lambda t, out, x, indices, *, dim: _pick_along(t, indices, dim=dim), None),
+)
+_put_along: Primitive = primitive(
+    "put_along_dim",
+    _put,
+    vjp=(lambda g, _out, _x, indices, *, dim, shape: _pick_along(g, indices, dim=dim), None),
+    jvp=(
+        lambda t, out, x, indices, *, dim, shape: _put_along(t, indices, dim=dim, shape=shape),
+        None,
+    ),
+)
+
+
+class Extremum(NamedTuple):
+    """Result of `max` and `min` along an axis."""
+
+    values: Any
+    indices: Any
+
+
+def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the largest element; with ``dim``, a pair ``(values, indices)``.
+
+    Along a ``dim`` the gradient goes to the selected (first largest) element; without, ties share
+    it evenly.
+
+    Raises
+    ------
+    ValueError
+        There is no element to choose from.
+    """
+    return amax(x) if dim is None else _extremum(x, argmax, dim, keepdim)
+
+
+def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the smallest element; with ``dim``, a pair ``(values, indices)``; see `max`."""
+    return amin(x) if dim is None else _extremum(x, argmin, dim, keepdim)
+
+
+def _extremum(x: Any, select: Any, dim: int, keepdim: bool) -> Extremum:
+    indices = select(x, dim, keepdim=True)
+    values = _pick_along(x, indices, dim=dim)
+    if not keepdim:
+        shape = values.shape[: dim % np.ndim(x)] + values.shape[dim % np.ndim(x) + 1 :]
+        values, indices = reshape(values, shape), reshape(indices, shape)
+    return Extremum(values, indices)

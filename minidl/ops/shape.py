@@ -1,0 +1,254 @@
+"""Operations that move elements and compute nothing: reshape, permute, broadcast, join, cast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidl.autograd.primitive import Array, Primitive, linear, primitive
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Shape of an array, a box or a Python number."""
+    shape: tuple[int, ...] = x.shape if hasattr(x, "shape") else np.shape(x)
+    return shape
+
+
+_reshape: Primitive = primitive(
+    "reshape",
+    lambda x, *, shape: np.reshape(x, shape),
+    vjp=(lambda g, _out, x, *, shape: _reshape(g, shape=x.shape),),
+    jvp=(linear,),
+)
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """Return the elements in a new shape; one length may be -1 and is then inferred.
+
+    Raises
+    ------
+    ValueError
+        The shape holds another number of elements.
+    """
+    return _reshape(x, shape=unpack(shape))
+
+
+def unpack(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Take ``f(2, 3)`` and ``f((2, 3))`` for the same."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    return sizes
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Join the axes from ``start_dim`` to ``end_dim`` (both included) into one.
+
+    Raises
+    ------
+    IndexError
+        An axis is out of range.
+    ValueError
+        ``start_dim`` comes after ``end_dim``.
+    """
+    shape = shape_of(x)
+    if not shape:
+        return reshape(x, (1,))
+    start, end = _axis(start_dim, len(shape), "flatten"), _axis(end_dim, len(shape), "flatten")
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    return reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+def squeeze(x: Any, dim: int | None = None) -> Any:
+    """Drop axes of length 1: all of them, or ``dim`` if it has length 1."""
+    shape = shape_of(x)
+    if dim is None:
+        return reshape(x, tuple(size for size in shape if size != 1))
+    axis = _axis(dim, len(shape), "squeeze")
+    return reshape(x, shape[:axis] + shape[axis + 1 :]) if shape[axis] == 1 else x
+
+
+def unsqueeze(x: Any, dim: int) -> Any:
+    """Insert an axis of length 1 before axis ``dim``.
+
+    Raises
+    ------
+    IndexError
+        ``dim`` is out of range.
+    """
+    shape = shape_of(x)
+    axis = _axis(dim, len(shape) + 1, "unsqueeze")
+    return reshape(x, (*shape[:axis], 1, *shape[axis:]))
+
+
+def _axis(dim: int, ndim: int, name: str) -> int:
+    if not -ndim <= dim < ndim:
+        raise IndexError(
+            f"{name}: dim {dim} is out of range for {ndim} dimensions"
+            f" (wanted {-ndim} to {ndim - 1})"
+        )
+    return dim % ndim
+
+
+_permute: Primitive = primitive(
+    "permute",
+    lambda x, *, dims: np.transpose(x, dims),
+    vjp=(lambda g, _out, _x, *, dims: _permute(g, dims=inverse(dims)),),
+    jvp=(linear,),
+)
+
+
+def inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the permutation that undoes ``dims``."""
+    back = [0] * len(dims)
+    for position, dim in enumerate(dims):
+        back[dim] = position
+    return tuple(back)
+
+
+def permute(x: Any, *dims: Any) -> Any:
+    """Reorder the axes: axis ``i`` of the result is axis ``dims[i]`` of ``x``.
+
+    Raises
+    ------
+    ValueError
+        ``dims`` does not name every axis once.
+    """
+    order = unpack(dims)
+    ndim = len(shape_of(x))
+    if sorted(dim % ndim if -ndim <= dim < ndim else -1 for dim in order) != list(range(ndim)):
+        raise ValueError(f"permute: dims {order} must name each of the {ndim} axes once")
+    return _permute(x, dims=tuple(dim % ndim for dim in order))
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Any:
+    """Swap two axes.
+
+    Raises
+    ------
+    IndexError
+        An axis is out of range.
+    """
+    ndim = len(shape_of(x))
+    first, second = _axis(dim0, ndim, "transpose"), _axis(dim1, ndim, "transpose")
+    order = list(range(ndim))
+    order[first], order[second] = second, first
+    return _permute(x, dims=tuple(order))
+
+
+_broadcast_to: Primitive = primitive(
+    "broadcast_to",
+    lambda x, *, shape: np.broadcast_to(x, shape),
+    vjp=(lambda g, _out, _x, *, shape: g,),  # the engine sums it back
+    jvp=(linear,),
+)
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    """Repeat ``x`` along new axes and axes of length 1, without copying.
+
+    Raises
+    ------
+    ValueError
+        ``x`` does not broadcast to ``shape``.
+    """
+    return x if shape_of(x) == tuple(shape) else _broadcast_to(x, shape=tuple(shape))
+
+
+def expand(x: Any, *shape: Any) -> Any:
+    """Return `broadcast_to` under PyTorch's name; a size of -1 keeps that axis as it is."""
+    sizes = unpack(shape)
+    own = (1,) * (len(sizes) - len(shape_of(x))) + shape_of(x)
+    wanted = tuple(old if size == -1 else size for old, size in zip(own, sizes, strict=True))
+    return broadcast_to(x, wanted)
+
+
+def _pieces(g: Any, arrays: Sequence[Any], argnum: int, dim: int) -> Any:
+    before = 0
+    for array in arrays[:argnum]:
+        before += array.shape[dim]
+    cut = [slice(None)] * arrays[argnum].ndim
+    cut[dim] = slice(before, before + arrays[argnum].shape[dim])
+    return g[tuple(cut)]
+
+
+_cat: Primitive = primitive(
+    "cat",
+    lambda *arrays, dim: np.concatenate(arrays, axis=dim),
+    vjp=lambda g, _out, *arrays, argnum, dim: _pieces(g, arrays, argnum, dim),
+    jvp=linear,
+)
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Join arrays along an axis they have.
+
+    Parameters
+    ----------
+    tensors
+        At least one; same shape but for axis ``dim``.
+
+    Raises
+    ------
+    ValueError
+        There are none, or the other axes differ.
+    IndexError
+        ``dim`` is out of range.
+    """
+    if not len(tensors):
+        raise ValueError("cat: at least one tensor is wanted, got none")
+    return _cat(*tensors, dim=_axis(dim, len(shape_of(tensors[0])), "cat"))
+
+
+def concatenate(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Return `cat`, which has this name too in PyTorch and NumPy."""
+    return cat(tensors, dim)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Join arrays of one shape along a new axis ``dim``.
+
+    Raises
+    ------
+    ValueError
+        There are none, or the shapes differ.
+    IndexError
+        ``dim`` is out of range.
+    """
+    shapes = {shape_of(tensor) for tensor in tensors}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"stack: at least one tensor, all of one shape, wanted; got {sorted(shapes)}"
+        )
+    return cat(
+        [unsqueeze(tensor, dim) for tensor in tensors], _axis(dim, len(shapes.pop()) + 1, "stack")
+    )
+
+
+def _as_dtype(x: Array, *, dtype: np.dtype[Any]) -> Array:
+    return np.asarray(x).astype(dtype, copy=False)
+
+
+_cast: Primitive = primitive(
+    "cast", _as_dtype, vjp=(lambda g, _out, _x, *, dtype: g,), jvp=(linear,)
+)
+_cast_to_integer: Primitive = primitive("cast", _as_dtype)
+
+
+def cast(x: Any, dtype: DTypeLike) -> Any:
+    """Convert to another dtype; between floating dtypes the gradient is converted back."""
+    wanted = np.dtype(dtype)
+    return (_cast if wanted.kind in "fc" else _cast_to_integer)(x, dtype=wanted)
+
+
+clone: Primitive = primitive(
+    "clone",
+    lambda x: np.array(x),
+    vjp=(lambda g, _out, _x: g,),
+    jvp=(linear,),
+    doc="Return a copy through which gradients flow.",
+)

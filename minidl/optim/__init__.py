@@ -1,0 +1,8 @@
+"""Optimizers, learning-rate schedules, clipping."""
+
+from minidl.optim.algorithms import SGD, Adam, AdamW
+from minidl.optim.clipping import clip_grad_norm_
+from minidl.optim.optimizer import Optimizer
+from minidl.optim.schedules import CosineAnnealingLR
+
+__all__ = ["SGD", "Adam", "AdamW", "CosineAnnealingLR", "Optimizer", "clip_grad_norm_"]

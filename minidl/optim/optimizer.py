@@ -1,0 +1,170 @@
+"""Optimizer: groups of parameters with their settings, laid out flat, and their state.
+
+A subclass names its settings and state and defines `update`, its formula on flat arrays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minidl.optim.flat import FlatParameters, Segment
+from minidl.tensor import Tensor
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    Parameters
+    ----------
+    params
+        Tensors that require a gradient, or dicts with ``"params"`` and settings of their own.
+    defaults
+        Settings of groups that do not give them.
+
+    Raises
+    ------
+    ValueError
+        There are no parameters, or one is in two groups.
+    TypeError
+        Something is not a Tensor of a floating dtype that requires a gradient.
+    """
+
+    #: Names of the arrays kept for each parameter.
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]
+    ) -> None:
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self._flat: list[list[FlatParameters]] = []
+        given = list(params)
+        if not given:
+            raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)  # type: ignore[arg-type]
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own: ``{"params": […], "lr": 1e-4}``.
+
+        Raises
+        ------
+        ValueError
+            A parameter is in a group already, or a setting is unknown.
+        """
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        unknown = group.keys() - self.defaults.keys() - {"params"}
+        if unknown:
+            raise ValueError(
+                f"{type(self).__name__}: unknown settings {sorted(unknown)}; "
+                f"there are {sorted(self.defaults)}"
+            )
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        by_dtype: dict[Any, list[Tensor]] = defaultdict(list)
+        for i, parameter in enumerate(params):
+            if not (isinstance(parameter, Tensor) and parameter.is_leaf):
+                raise TypeError(
+                    f"{type(self).__name__}: a leaf Tensor is wanted, got {parameter!r}"
+                )
+            if parameter.dtype.kind != "f":
+                raise TypeError(
+                    f"{type(self).__name__}: a floating dtype is wanted, got {parameter.dtype}"
+                )
+            if id(parameter) in known:
+                raise ValueError(f"{type(self).__name__}: parameter {i} is there twice")
+            known.add(id(parameter))
+            by_dtype[parameter.dtype].append(parameter)
+        settings = {**self.defaults, **group, "params": params}
+        self.check(settings)
+        self.param_groups.append(settings)
+        self._flat.append([FlatParameters(part, self.state_names) for part in by_dtype.values()])
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError where settings contradict each other; what subclasses may define."""
+
+    def update(self, segment: Segment, settings: Mapping[str, Any]) -> None:
+        """Change ``segment.value`` in place by one step; what subclasses define."""
+        raise TypeError(f"{type(self).__name__} has no update(); define its formula there")
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place.
+
+        Outputs computed before can no longer be walked backward where they used a parameter.
+        """
+        for settings, parts in zip(self.param_groups, self._flat, strict=True):
+            for part in parts:
+                for segment in part.segments():
+                    self.update(segment, settings)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients. A gradient to be kept must be cloned: its memory is used again."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    parameter.grad = None
+
+    def _places(self) -> list[tuple[FlatParameters, int]]:
+        """Where each parameter lies, in the order of the groups."""
+        places: list[tuple[FlatParameters, int]] = []
+        for group, parts in zip(self.param_groups, self._flat, strict=True):
+            where = {id(p): (part, i) for part in parts for i, p in enumerate(part.parameters)}
+            places.extend(where[id(p)] for p in group["params"])
+        return places
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return state by the parameters' numbers, and settings, in PyTorch's layout."""
+        state = {}
+        for number, (part, i) in enumerate(self._places()):
+            if part.steps[i]:
+                shape = part.parameters[i].shape
+                arrays = {
+                    name: Tensor(array[part.pieces[i]].reshape(shape).copy())
+                    for name, array in part.state.items()
+                }
+                state[number] = {"step": part.steps[i], **arrays}
+        groups, number = [], 0
+        for group in self.param_groups:
+            count = len(group["params"])
+            settings = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**settings, "params": list(range(number, number + count))})
+            number += count
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over state and settings that `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            The groups or shapes differ from this optimizer's; nothing has been changed.
+        """
+        groups, state = state_dict["param_groups"], state_dict["state"]
+        own = [len(group["params"]) for group in self.param_groups]
+        found = [len(group["params"]) for group in groups]
+        if own != found:
+            raise ValueError(
+                f"{type(self).__name__}: parameters in groups: {own} here, {found} in the state"
+            )
+        places = self._places()
+        for number, entry in state.items():
+            shape = places[int(number)][0].parameters[places[int(number)][1]].shape
+            for name in self.state_names:
+                if name not in entry or np.shape(entry[name]) != shape:
+                    raise ValueError(
+                        f"{type(self).__name__}: state {name!r} of parameter {number}: "
+                        f"wanted shape {shape}, got {np.shape(entry[name]) if name in entry else 'nothing'}"
+                    )
+        for group, settings in zip(self.param_groups, groups, strict=True):
+            group.update({key: value for key, value in settings.items() if key != "params"})
+        for number, (part, i) in enumerate(places):
+            entry = state.get(number, state.get(str(number)))
+            part.steps[i] = int(entry["step"]) if entry else 0
+            for name, array in part.state.items():
+                piece = array[part.pieces[i]]
+                piece[...] = np.asarray(entry[name]).reshape(-1) if entry else 0.0

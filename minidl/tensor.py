@@ -1,0 +1,631 @@
+"""Tensor: the box that users hold.
+
+A Tensor has the operators and methods of a PyTorch tensor and takes part in NumPy's protocols;
+it computes nothing itself, every method names the operation of `minidl.ops` that does. Three
+attributes are the engine's (`minidl.autograd.primitive`): ``value`` (an ndarray, or a Tensor of a
+lower level), ``level`` and ``trace``.
+
+Assigning to a part (``x[i] = v``) and augmented assignment (``x += y``) rebind the Tensor to a new
+value and stay differentiable; what was computed from it before keeps the old value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidl import numpy_protocols, ops
+from minidl.autograd import reverse
+from minidl.autograd.primitive import Array, Box
+from minidl.autograd.reverse import EAGER, Leaf
+from minidl.ops.reduce import Dim, Extremum
+from minidl.ops.shape import unpack
+
+
+def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
+    """Make an array of what a user gave; floats from Python are float32, as in PyTorch."""
+    while isinstance(data, Box):
+        data = data.value
+    if isinstance(data, (np.ndarray, np.generic)):
+        array = np.asarray(data, dtype=dtype)
+    else:
+        if isinstance(data, (list, tuple)) and any(isinstance(part, Box) for part in data):
+            data = [_as_value(part, None) for part in data]
+        array = np.asarray(data)
+        if array.dtype == np.float64 and dtype is None:
+            dtype = np.float32
+        array = array.astype(dtype, copy=False) if dtype is not None else array
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"Tensor: numbers are wanted, got dtype {array.dtype} from {data!r}")
+    return array
+
+
+class Tensor(Box):
+    """An array that can be differentiated.
+
+    Parameters
+    ----------
+    data
+        An ndarray (its memory is shared), a Tensor, or nested lists of numbers (floats become
+        float32).
+    requires_grad
+        Accumulate gradients in ``.grad`` when ``backward()`` reaches this Tensor.
+    dtype
+        Convert to this dtype.
+
+    Raises
+    ------
+    TypeError
+        ``data`` holds something else than numbers, or ``requires_grad`` is asked of integers.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x = minidl.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, dtype: DTypeLike | None = None
+    ) -> None:
+        self.value = _as_value(data, dtype)
+        self.level = EAGER
+        self.trace = None
+        if requires_grad:
+            self.requires_grad_()
+
+    # ---- what it is ------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        shape: tuple[int, ...] = self.value.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the elements."""
+        dtype: np.dtype[Any] = self.value.dtype
+        return dtype
+
+    def size(self, dim: int | None = None) -> Any:
+        """Return the shape, or the length of axis ``dim``."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return int(np.prod(self.shape, dtype=np.intp))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d Tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d Tensor")
+        return (self[i] for i in range(len(self)))
+
+    __hash__ = object.__hash__  # by identity, as == is elementwise
+
+    def __repr__(self) -> str:
+        array = _plain(self)
+        text = np.array2string(array, separator=", ", prefix="tensor(")
+        notes = "" if array.dtype in (np.float32, np.int64, np.bool_) else f", dtype={array.dtype}"
+        if self.level is not EAGER:
+            notes += ", traced"
+        elif isinstance(self.trace, Leaf):
+            notes += ", requires_grad=True"
+        elif self.trace is not None:
+            notes += f", grad_fn={self.trace.primitive.name}"
+        return f"tensor({text}{notes})"
+
+    # ---- derivatives -----------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether derivatives with respect to this Tensor, or through it, are recorded."""
+        return self.trace is not None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user and not by a recorded operation."""
+        return not isinstance(self.trace, reverse.Node)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Turn the accumulation of gradients on or off for this leaf, and return it.
+
+        Raises
+        ------
+        TypeError
+            The dtype is not floating.
+        RuntimeError
+            The Tensor is the result of a recorded operation.
+        """
+        if not self.is_leaf or self.level is not EAGER:
+            raise RuntimeError("requires_grad_: only a leaf can change this; detach() it first")
+        if not requires_grad:
+            self.trace = None
+        elif self.dtype.kind != "f":
+            raise TypeError(f"requires_grad wants a floating dtype, got {self.dtype}")
+        elif self.trace is None:
+            self.trace = Leaf(self.shape, self.dtype)
+        return self
+
+    @property
+    def grad(self) -> Any:
+        """Gradient that `backward` has accumulated here: a Tensor of this shape, or None."""
+        return self.trace.grad if isinstance(self.trace, Leaf) else None
+
+    @grad.setter
+    def grad(self, gradient: Any) -> None:
+        if not isinstance(self.trace, Leaf):
+            raise RuntimeError("grad: this Tensor is not a leaf that requires a gradient")
+        if gradient is not None:
+            gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+            if gradient.shape != self.shape or gradient.dtype != self.dtype:
+                raise ValueError(
+                    f"grad: wanted {self.dtype}{list(self.shape)}, "
+                    f"got {gradient.dtype}{list(gradient.shape)}"
+                )
+        self.trace.grad = gradient
+
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the derivative of this Tensor to the ``grad`` of every leaf it depends on.
+
+        Parameters
+        ----------
+        gradient
+            Cotangent of this Tensor's shape; 1.0 by default, for a single number.
+        retain_graph
+            Keep the graph, to walk it again; by default what ``create_graph`` is.
+        create_graph
+            Record the walk, so that the gradients can be differentiated in turn.
+
+        Raises
+        ------
+        RuntimeError
+            Nothing here requires a gradient; a gradient is needed or has the wrong shape; the
+            graph was freed by an earlier call; a parameter was overwritten in between.
+        """
+        reverse.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+    def detach(self) -> Tensor:
+        """Return the same values (and memory) as a constant."""
+        value = self.value
+        return value if isinstance(value, Tensor) else Tensor(value)
+
+    def copy_(self, source: Any) -> Tensor:
+        """Overwrite the elements of a leaf in place, unrecorded, and return it.
+
+        Raises
+        ------
+        RuntimeError
+            The Tensor is the result of a recorded operation.
+        ValueError
+            ``source`` does not broadcast to this shape.
+        """
+        if not self.is_leaf or self.level is not EAGER:
+            raise RuntimeError("copy_: only a leaf can be overwritten; detach() it first")
+        self.value[...] = _plain(source)
+        if self.trace is not None:
+            self.trace.touch()
+        return self
+
+    # ---- out of the graph ------------------------------------------------------------------
+
+    def numpy(self) -> Array:
+        """Return the ndarray, sharing memory.
+
+        Raises
+        ------
+        TypeError
+            The Tensor requires a gradient: what is computed in NumPy would be lost to it.
+        """
+        if self.trace is not None:
+            raise TypeError(
+                "a Tensor that requires a gradient was converted to an ndarray, which would lose "
+                "the graph; call .detach().numpy(), or use minidl's functions (NumPy's accept "
+                "Tensors where minidl has their derivative)"
+            )
+        return self.value.numpy() if isinstance(self.value, Tensor) else np.asarray(self.value)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> Any:
+        """Return a single element as a Python number, without derivative.
+
+        Raises
+        ------
+        ValueError
+            There is not exactly one element.
+        """
+        if self.numel() != 1:
+            raise ValueError(f"item(): exactly one element is wanted, got shape {self.shape}")
+        return _plain(self).item()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers, without derivative."""
+        return _plain(self).tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        # math.sin(x) would call this and silently give a constant.
+        if self.level is not EAGER and self.trace is not None:
+            raise TypeError(
+                "float() inside a transform loses the derivative; use minidl's or NumPy's "
+                "functions instead of math's, or .item() if a constant is meant"
+            )
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"a Tensor of {self.dtype} cannot be an index")
+        return int(self.item())
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf or self.level is not EAGER:
+            raise RuntimeError("only leaves can be copied deeply or pickled; detach() it first")
+        return type(self), (self.value, self.requires_grad)
+
+    # ---- NumPy's protocols -----------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return numpy_protocols.call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        return numpy_protocols.call_function(function, args, kwargs)
+
+    # ---- operators -------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.div(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.eq(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.ne(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.lt(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.le(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.gt(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.ge(self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical_or(self, other)
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(self.trace, Leaf) and self.level is EAGER:
+            raise RuntimeError(
+                "x[i] = v on a leaf that requires a gradient would cut it off from its .grad; "
+                "assign to x.clone(), or overwrite the parameter with copy_()"
+            )
+        written = ops.setitem(self, index, value)
+        if isinstance(written, Tensor):
+            self.value, self.level, self.trace = written.value, written.level, written.trace
+        else:
+            self.value, self.level, self.trace = written, EAGER, None
+
+    # ---- methods: see the function of the same name in minidl ------------------------------
+
+    def sum(self, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
+        """Return `minidl.sum`; ``axis`` and ``keepdims`` are accepted too, as in PyTorch."""
+        return ops.sum(self, *_numpy_names(dim, keepdim, names))
+
+    def mean(self, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
+        """Return `minidl.mean`; ``axis`` and ``keepdims`` are accepted too."""
+        return ops.mean(self, *_numpy_names(dim, keepdim, names))
+
+    def var(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+        """Return `minidl.var`; beware that NumPy's correction is 0 by default."""
+        return ops.var(self, dim, correction, keepdim)
+
+    def std(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+        """Return `minidl.std`; beware that NumPy's correction is 0 by default."""
+        return ops.std(self, dim, correction, keepdim)
+
+    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Return `minidl.amax`."""
+        return ops.amax(self, dim, keepdim)
+
+    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Return `minidl.amin`."""
+        return ops.amin(self, dim, keepdim)
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremum:
+        """Return `minidl.max`: with ``dim`` a pair of values and indices."""
+        return ops.max(self, dim, keepdim)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremum:
+        """Return `minidl.min`: with ``dim`` a pair of values and indices."""
+        return ops.min(self, dim, keepdim)
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Return `minidl.argmax`."""
+        return ops.argmax(self, dim, keepdim)
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Return `minidl.argmin`."""
+        return ops.argmin(self, dim, keepdim)
+
+    def exp(self) -> Tensor:
+        """Return `minidl.exp`."""
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        """Return `minidl.log`."""
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        """Return `minidl.sqrt`."""
+        return ops.sqrt(self)
+
+    def square(self) -> Tensor:
+        """Return `minidl.square`."""
+        return ops.square(self)
+
+    def tanh(self) -> Tensor:
+        """Return `minidl.tanh`."""
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """Return `minidl.sigmoid`."""
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        """Return `minidl.relu`."""
+        return ops.relu(self)
+
+    def erf(self) -> Tensor:
+        """Return `minidl.erf`."""
+        return ops.erf(self)
+
+    def abs(self) -> Tensor:
+        """Return `minidl.abs`."""
+        return ops.abs(self)
+
+    def sign(self) -> Tensor:
+        """Return `minidl.sign`."""
+        return ops.sign(self)
+
+    def pow(self, exponent: Any) -> Tensor:
+        """Return `minidl.pow`."""
+        return ops.pow(self, exponent)
+
+    def matmul(self, other: Any) -> Tensor:
+        """Return `minidl.matmul`."""
+        return ops.matmul(self, other)
+
+    def softmax(self, dim: int) -> Tensor:
+        """Return `minidl.softmax`."""
+        return ops.softmax(self, dim)
+
+    def log_softmax(self, dim: int) -> Tensor:
+        """Return `minidl.log_softmax`."""
+        return ops.log_softmax(self, dim)
+
+    def logsumexp(self, dim: Dim, keepdim: bool = False) -> Tensor:
+        """Return `minidl.logsumexp`."""
+        return ops.logsumexp(self, dim, keepdim)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Return `minidl.reshape`."""
+        return ops.reshape(self, *shape)
+
+    def view(self, *shape: Any) -> Tensor:
+        """Return `minidl.reshape`: Tensors are values, so a view is not told from a copy."""
+        return ops.reshape(self, *shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Return `minidl.flatten`."""
+        return ops.flatten(self, start_dim, end_dim)
+
+    def squeeze(self, dim: int | None = None) -> Tensor:
+        """Return `minidl.squeeze`."""
+        return ops.squeeze(self, dim)
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """Return `minidl.unsqueeze`."""
+        return ops.unsqueeze(self, dim)
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Return `minidl.transpose`."""
+        return ops.transpose(self, dim0, dim1)
+
+    def permute(self, *dims: Any) -> Tensor:
+        """Return `minidl.permute`."""
+        return ops.permute(self, *dims)
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return ops.permute(self, *reversed(range(self.ndim)))
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes swapped."""
+        return ops.transpose(self, -2, -1)
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Return `minidl.expand`."""
+        return ops.expand(self, *shape)
+
+    def clone(self) -> Tensor:
+        """Return `minidl.clone`."""
+        return ops.clone(self)
+
+    def to(self, dtype: DTypeLike) -> Tensor:
+        """Return `minidl.cast`: the elements in another dtype."""
+        return self if self.dtype == dtype else ops.cast(self, dtype)
+
+    astype = to
+
+    def float(self) -> Tensor:
+        """Return the elements as float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """Return the elements as float64."""
+        return self.to(np.float64)
+
+
+Box.kind = Tensor
+
+
+def _plain(value: Any) -> Array:
+    while isinstance(value, Box):
+        value = value.value
+    return np.asarray(value)
+
+
+def _numpy_names(dim: Dim, keepdim: bool, names: dict[str, Any]) -> tuple[Dim, bool]:
+    """Read ``axis`` and ``keepdims``, which code written for NumPy passes."""
+    dim, keepdim = names.pop("axis", dim), names.pop("keepdims", keepdim)
+    if names:
+        raise TypeError(f"unexpected arguments {sorted(names)}; wanted dim and keepdim")
+    return dim, keepdim
+
+
+def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Return a Tensor with a copy of ``data``; parameters and errors are those of `Tensor`.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.tensor([[1, 2], [3, 4]]).sum(0)
+    tensor([4, 6])
+    """
+    return Tensor(np.array(_as_value(data, dtype)), requires_grad)
+
+
+def from_numpy(array: Array) -> Tensor:
+    """Return a Tensor that shares the memory of ``array``."""
+    return Tensor(np.asarray(array))
+
+
+def zeros(
+    *shape: int | Sequence[int], dtype: DTypeLike = np.float32, requires_grad: bool = False
+) -> Tensor:
+    """Return a Tensor of zeros."""
+    return Tensor(np.zeros(unpack(shape), dtype), requires_grad)
+
+
+def ones(
+    *shape: int | Sequence[int], dtype: DTypeLike = np.float32, requires_grad: bool = False
+) -> Tensor:
+    """Return a Tensor of ones."""
+    return Tensor(np.ones(unpack(shape), dtype), requires_grad)
+
+
+def full(
+    shape: Sequence[int],
+    fill_value: Any,
+    *,
+    dtype: DTypeLike = np.float32,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return a Tensor with ``fill_value`` everywhere."""
+    return Tensor(np.full(tuple(shape), fill_value, dtype), requires_grad)
+
+
+def arange(*bounds: Any, dtype: DTypeLike | None = None) -> Tensor:
+    """Return ``start, start + step, …`` below ``end``; arguments as Python's ``range``."""
+    array = np.arange(*bounds, dtype=dtype)
+    return Tensor(array if dtype is not None or array.dtype.kind != "f" else array.astype("f4"))
+
+
+def zeros_like(x: Any) -> Tensor:
+    """Return zeros of the shape and dtype of ``x``."""
+    return Tensor(np.zeros(x.shape, x.dtype))
+
+
+def ones_like(x: Any) -> Tensor:
+    """Return ones of the shape and dtype of ``x``."""
+    return Tensor(np.ones(x.shape, x.dtype))
