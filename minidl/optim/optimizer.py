@@ -155,10 +155,11 @@ class Optimizer:
         for number, entry in state.items():
             shape = places[int(number)][0].parameters[places[int(number)][1]].shape
             for name in self.state_names:
-                if name not in entry or np.shape(entry[name]) != shape:
+                found_shape = np.shape(entry[name]) if name in entry else "nothing"
+                if found_shape != shape:
                     raise ValueError(
                         f"{type(self).__name__}: state {name!r} of parameter {number}: "
-                        f"wanted shape {shape}, got {np.shape(entry[name]) if name in entry else 'nothing'}"
+                        f"wanted shape {shape}, got {found_shape}"
                     )
         for group, settings in zip(self.param_groups, groups, strict=True):
             group.update({key: value for key, value in settings.items() if key != "params"})

@@ -1,0 +1,59 @@
+"""The command ``minidl``: one small file a verb.
+
+Verbs import what they need when they are called, so that ``minidl --help`` answers at once. What
+a user can cause ends in a message and an exit status, never in a traceback: 2 for a config or
+argument that cannot be used, 1 for a run that failed, 130 and 75 for Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from minidl import __version__
+from minidl.cli.data import data
+from minidl.cli.evaluate import evaluate
+from minidl.cli.predict import predict
+from minidl.cli.train import train
+from minidl.cli.validate import validate
+
+app = typer.Typer(
+    name="minidl",
+    help="Train, evaluate and use small neural networks, configured by YAML files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train)
+app.command("validate")(validate)
+app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.add_typer(data, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"minidl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Train, evaluate and use small neural networks, configured by YAML files."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,336 @@
+"""A run's configuration: a YAML file in, a checked ``Config`` out.
+
+Defaults are overruled by the file, the file by the environment (``${env:NAME,default}``), and all
+by the command line. Everything that is wrong is told at once, with its place, before anything is
+created; see ``yaml_source`` for what YAML means here, ``schema`` for what the classes accept and
+``diagnose`` for how mistakes are told.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, PrivateAttr, ValidationError, create_model
+
+from minidl.train.diagnose import Diagnosis
+from minidl.train.overrides import apply_overrides
+from minidl.train.problems import ConfigError, Place, Problem, show
+from minidl.train.schema import (
+    DataSpec,
+    Registry,
+    Section,
+    Spec,
+    SpecModels,
+    one_of,
+    plain,
+    registry,
+    spec_models,
+)
+from minidl.train.yaml_scalars import dump_yaml, interpolate, unsayable
+from minidl.train.yaml_source import MAX_DEPTH, MAX_NODES, KeyPath, Node, Source, read_source
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataSpec",
+    "Problem",
+    "Spec",
+    "config_from_data",
+    "json_schema",
+    "load_config",
+]
+
+Metric: TypeAlias = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Size: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class EarlyStop(Section):
+    """When to stop before the last epoch."""
+
+    patience: Size
+    """Epochs without a better value of the monitored metric."""
+
+
+class TrainerSection(Section):
+    """How long to train, what to watch, and where to write."""
+
+    epochs: Size = 5
+    """Passes over the training samples."""
+    monitor: Metric = "val/accuracy"
+    """The metric that tells the best checkpoint, and when to stop early."""
+    clip_norm: Positive | None = None
+    """Scale gradients down to this norm where theirs is larger."""
+    early_stop: EarlyStop | None = None
+    """Stop when the monitored metric no longer gets better."""
+    log_every: Size = 50
+    """Steps between two points of the training metrics."""
+    run_root: str = "runs"
+    """Directory that run directories are made in."""
+    name: str | None = None
+    """Name of the run's directory; by default one made of the time and the config's digest."""
+
+
+class TrackingSection(Section):
+    """What MLflow is told. Without this section a run keeps its journal only."""
+
+    experiment: str = "minidl"
+    """Name of the experiment."""
+    uri: str = "sqlite:///mlflow.db"
+    """Tracking store or server."""
+    run_name: str | None = None
+    """Name of the run in MLflow."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of the run."""
+    log_model: bool = True
+    """Log the best checkpoint as a model that MLflow can serve."""
+    system_metrics: bool = False
+    """Log the machine's load."""
+
+
+class Config(Section):
+    """A checked configuration. Two configs are equal when their resolved data are.
+
+    A ``Spec`` (``data``, ``model``, …) gives its class's name as ``type`` and its constructor's
+    arguments by ``arguments()``; layers of a ``Sequential`` are specs in ``arguments()["layers"]``.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of every random choice in the run."""
+    data: DataSpec
+    model: Spec
+    loss: Spec
+    optimizer: Spec
+    schedule: Spec | None = None
+    trainer: TrainerSection = TrainerSection()
+    tracking: TrackingSection | None = None
+
+    _source: Source = PrivateAttr()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and self.resolved() == other.resolved()
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    @property
+    def source_text(self) -> str:
+        """The text of the file that the config was read from."""
+        return self._source.text
+
+    def place(self, path: KeyPath) -> str:
+        """Return where the value at ``path`` was written, as ``file:line:column``.
+
+        For what was not written at all (a default), it is the place of the nearest thing around it.
+        """
+        return str(self._source.trail(path)[-1].place)
+
+    def problem(self, path: KeyPath, message: str, suggestion: str | None = None) -> ConfigError:
+        """Return an error about the value at ``path``, for the caller to raise.
+
+        The builder uses it to say which line a constructor's or a shape error comes from.
+        """
+        place = self._source.trail(path)[-1].place
+        return ConfigError(
+            [Problem.at(place, message, text=self._source.text, suggestion=suggestion)]
+        )
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config as plain data with all defaults filled in."""
+        return {name: plain(getattr(self, name)) for name in Config.model_fields}
+
+    def to_yaml(self) -> str:
+        """Return ``resolved()`` as YAML, which loads again to an equal config."""
+        return dump_yaml(self.resolved())
+
+    def flat(self) -> dict[str, str]:
+        """Return ``resolved()`` under dotted paths (``model.layers.0.type``), values as text."""
+        return dict(_leaves("", self.resolved()))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the resolved config: equal for configs that mean the same run."""
+        canonical = json.dumps(self.resolved(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_config(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    classes: Registry | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Read and check a config.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    overrides
+        Changes as on the command line: ``optimizer.lr=3e-4``, ``~trainer.early_stop``.
+    classes
+        What can be named as ``type``; by default ``registry()``.
+    environ
+        Where ``${env:NAME}`` looks; by default the process's environment.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong.
+    """
+    source = read_source(path, environ=environ)
+    if isinstance(source.root.value, dict):
+        apply_overrides(source, overrides, environ=environ)
+    return _check(source, classes)
+
+
+def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None) -> Config:
+    """Check a config that is plain data already: a checkpoint's, or one written in Python.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong; places are paths (``data: trainer.epochs``).
+
+    Examples
+    --------
+    >>> model = {"type": "Sequential", "layers": [{"type": "Linear", "out_features": 10}]}
+    >>> data = {"data": {"type": "MNISTSample"}, "model": model, "optimizer": {"type": "SGD"}}
+    >>> config_from_data(data).flat()["trainer.epochs"]
+    '5'
+    >>> config_from_data({**data, "seed": -1})
+    Traceback (most recent call last):
+        ...
+    minidl.train.problems.ConfigError: data: seed: `seed` must be at least 0, got -1
+    """
+    source = Source("data", "", Node(None, Place("data")))
+    source.root = _tree(data, (), source)
+    if not (source.problems or source.root.faults()):
+        source.text = dump_yaml(source.root.plain())
+    # The text was made here, and no place refers to it.
+    return _check(source, classes)
+
+
+def json_schema(classes: Registry | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of configs, for editors that complete and check YAML.
+
+    It describes a file after ``${env:…}`` is replaced; bounds and keys are the loader's own.
+    """
+    return _shape(classes)[0].model_json_schema()
+
+
+def _check(source: Source, classes: Registry | None) -> Config:
+    data = source.root.plain()
+    if not isinstance(data, dict):
+        source.report(source.root.place, f"a config is a mapping of sections, got {show(data)}")
+        raise ConfigError(source.problems)
+    model, specs = _shape(classes)
+    config = None
+    try:
+        config = model.model_validate(data)
+    except ValidationError as error:
+        sections = {
+            **dict.fromkeys(Config.model_fields),
+            "trainer": TrainerSection,
+            "tracking": TrackingSection,
+        }
+        Diagnosis(source, sections, specs).report(error.errors(include_url=False))
+    _check_monitor(source, data)
+    source.problems += source.root.faults()
+    if config is None or source.problems:
+        raise ConfigError(source.problems)
+    config._source = source
+    return config
+
+
+def _check_monitor(source: Source, data: dict[str, Any]) -> None:
+    """A metric of the validation samples needs validation samples."""
+    trainer, dataset = data.get("trainer", {}), data.get("data")
+    if not isinstance(dataset, dict) or not isinstance(trainer, dict):
+        return
+    monitor = trainer.get("monitor", TrainerSection().monitor)
+    fraction = dataset.get("val_fraction", 0.1)
+    if monitor in ("val/loss", "val/accuracy") and fraction == 0 and fraction is not False:
+        path = ("trainer", "monitor") if "monitor" in trainer else ("data", "val_fraction")
+        source.report(
+            source.trail(path)[-1].place,
+            f"`monitor` is {monitor}, but `val_fraction` of 0 leaves no validation samples",
+            f"set `monitor` in `trainer` to {monitor.replace('val', 'train')},"
+            " or `val_fraction` in `data` above 0",
+        )
+
+
+def _shape(classes: Registry | None) -> tuple[type[Config], SpecModels]:
+    known = registry() if classes is None else classes
+    shape: tuple[type[Config], SpecModels] = _shape_of(
+        tuple((name, tuple(named.items())) for name, named in known.items())
+    )
+    return shape
+
+
+@functools.lru_cache(maxsize=8)
+def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> Any:
+    specs = spec_models({name: dict(named) for name, named in known})
+    fields: dict[str, Any] = {name: (one_of(named), ...) for name, named in specs.items()}
+    if loss := specs["loss"].get("CrossEntropyLoss"):
+        usual = functools.partial(loss, type="CrossEntropyLoss")
+        fields["loss"] = (fields["loss"][0], Field(default_factory=usual))
+    fields["schedule"] = (fields["schedule"][0] | None, None)
+    model = create_model("Config", __base__=Config, __doc__="A run of minidl.", **fields)
+    return model, specs
+
+
+def _tree(data: Any, path: KeyPath, source: Source, count: list[int] | None = None) -> Node:
+    """Turn plain data into nodes, whose places are their paths."""
+    count = [0] if count is None else count
+    count[0] += 1
+    place = Place(": ".join(["data", ".".join(map(str, path))]) if path else "data")
+    if len(path) > MAX_DEPTH or count[0] > MAX_NODES:
+        raise ConfigError(
+            [
+                Problem.at(
+                    place, f"deeper than {MAX_DEPTH} levels, or more than {MAX_NODES:,} values"
+                )
+            ]
+        )
+    if isinstance(data, Mapping):
+        for key in [key for key in data if not isinstance(key, str)]:
+            source.report(place, f"a key must be text, got {key!r}")
+        children = {
+            key: _tree(child, (*path, key), source, count)
+            for key, child in data.items()
+            if isinstance(key, str)
+        }
+        return Node(children, place)
+    if isinstance(data, (list, tuple)):
+        return Node([_tree(c, (*path, i), source, count) for i, c in enumerate(data)], place)
+    try:
+        if isinstance(data, str):
+            data = interpolate(data, os.environ)
+            if fault := unsayable(data):
+                raise ValueError(fault)
+        elif not (data is None or isinstance(data, (bool, int, float))):
+            raise ValueError(f"a config holds plain data, got {type(data).__name__}")
+    except ValueError as error:
+        return Node(None, place, fault=Problem.at(place, str(error)))
+    return Node(data, place)
+
+
+def _leaves(path: str, value: Any) -> list[tuple[str, str]]:
+    children: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        children = list(value.items())
+    elif isinstance(value, list) and any(isinstance(child, (dict, list)) for child in value):
+        children = list(enumerate(value))
+    if not children:
+        return [(path, value if isinstance(value, str) else json.dumps(value))]
+    return [
+        leaf
+        for key, child in children
+        for leaf in _leaves(f"{path}.{key}" if path else str(key), child)
+    ]

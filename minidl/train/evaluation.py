@@ -1,0 +1,69 @@
+"""Evaluate the model of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+from minidl.train.build import Experiment, build
+from minidl.train.checkpoint import CheckpointError, read_arrays
+from minidl.train.config import Config, load_config
+from minidl.train.metrics import Evaluation, evaluate
+from minidl.train.run_directory import RunDirectory
+
+
+def evaluate_run(
+    directory: Path, overrides: Sequence[str] = (), *, part: str = "test"
+) -> tuple[Evaluation, Experiment]:
+    """Evaluate the best model of a run.
+
+    Parameters
+    ----------
+    directory
+        A run directory.
+    overrides
+        Changes to the run's config, such as ``data.root=…`` where the data have moved.
+    part
+        ``"test"`` or ``"val"``.
+
+    Raises
+    ------
+    CheckpointError
+        The directory is no run, or its model is missing, damaged, or of another shape.
+    ConfigError
+        The run's config, so changed, cannot be built.
+    ValueError
+        There is no such part.
+    """
+    run = RunDirectory(directory)
+    if not run.config.is_file():
+        raise CheckpointError(f"{directory}: not a run directory (there is no config.yaml)")
+    config: Config = load_config(run.config, overrides)
+    experiment = build(config)
+    arrays, _ = read_arrays(run.weights)
+    try:
+        experiment.model.load_state_dict(arrays)
+    except ValueError as error:
+        raise CheckpointError(f"{run.weights}: {error}") from error
+    loader = {"test": experiment.data.test, "val": experiment.data.val}.get(part)
+    if loader is None:
+        raise ValueError(f"there are no {part!r} samples; wanted 'test', or 'val' where held out")
+    found = evaluate(
+        experiment.model,
+        lambda logits, labels: experiment.loss(logits, experiment.targets(labels)),
+        loader,
+        part=part,
+        classes=len(experiment.data.classes),
+    )
+    return found, experiment
+
+
+def recall_by_class(confusion: Array) -> list[float]:
+    """Share of each class's samples that were recognized; NaN for a class without samples."""
+    totals = confusion.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        shares: list[float] = (np.diagonal(confusion) / totals).tolist()
+    return shares

@@ -1,0 +1,61 @@
+"""Ctrl-C and SIGTERM: finish the step, write a checkpoint, end the run truthfully.
+
+The first signal only leaves a note that the trainer reads between steps, so weights and optimizer
+are never caught half updated. A second one interrupts at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+#: Exit status by signal: 128 + 2 for Ctrl-C by the shell's custom; 75 (EX_TEMPFAIL of sysexits.h)
+#: for SIGTERM tells a scheduler that the run can be taken up again.
+EXIT_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 75}
+
+
+class Interrupted(Exception):  # noqa: N818  (it is no error)
+    """The run was asked to stop."""
+
+    def __init__(self, signum: signal.Signals) -> None:
+        super().__init__(signum.name)
+        self.signum = signum
+        self.exit_status = EXIT_STATUS[signum]
+
+
+class Interruption:
+    """Listens for the signals while it is entered; restores what was there before.
+
+    Signals reach the main thread only: in another thread this listens to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for signum in EXIT_STATUS:
+                self._before[signum] = signal.signal(signum, self._receive)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            raise KeyboardInterrupt
+        self._received = signal.Signals(signum)
+
+    def check(self) -> None:
+        """Raise `Interrupted` where a signal has arrived."""
+        if self._received is not None:
+            raise Interrupted(self._received)

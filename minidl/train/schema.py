@@ -1,0 +1,209 @@
+"""The shape of a config, taken from the signatures of the classes that it names.
+
+``{type: Conv2d, out_channels: 32}`` is checked against ``Conv2d.__init__``: its arguments' names,
+types, defaults and bounds (``minidl.arguments``). There is no second list of what a class accepts,
+and only the classes in the registry can be named: a config holds no import path.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import os
+import types
+from collections.abc import Mapping
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, create_model
+
+from minidl.arguments import Bound
+
+Registry: TypeAlias = Mapping[str, Mapping[str, type]]
+SpecModels: TypeAlias = dict[str, dict[str, type["Spec"]]]
+
+# Filled in by the builder and the trainer: a config has no way to write them.
+NOT_IN_YAML = frozenset({"self", "params", "dtype", "rng", "device", "optimizer", "total_steps"})
+
+
+def registry() -> dict[str, dict[str, type]]:
+    """Return the classes that a config can name, by section and name."""
+    from minidl import data, nn, optim
+
+    layers = "Sequential Linear Conv2d MaxPool2d AvgPool2d ReLU Tanh Sigmoid GELU Flatten Dropout"
+    return {
+        "data": _named(data, "MNIST MNISTSample"),
+        "model": _named(nn, f"{layers} BatchNorm1d BatchNorm2d"),
+        "loss": _named(nn, "CrossEntropyLoss MSELoss"),
+        "optimizer": _named(optim, "SGD Adam AdamW"),
+        "schedule": _named(optim, "CosineAnnealingLR"),
+    }
+
+
+def _named(module: types.ModuleType, names: str) -> dict[str, type]:
+    return {name: getattr(module, name) for name in names.split()}
+
+
+class Section(BaseModel):
+    """A mapping of a config: unknown keys are refused, and types are taken at their word."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,  # true is no 1, and "3" is no 3
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
+
+
+class Spec(Section):
+    """What a config says of one object: its class's name, and arguments for its constructor."""
+
+    inferred: ClassVar[frozenset[str]] = frozenset()
+    not_arguments: ClassVar[frozenset[str]] = frozenset({"type"})
+
+    type: str
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that the config gives; nested objects are ``Spec`` themselves."""
+        given = self.model_fields_set - self.not_arguments
+        return {name: getattr(self, name) for name in type(self).model_fields if name in given}
+
+    def resolved(self) -> dict[str, Any]:
+        """Return all keys as plain data, with defaults; those left to be inferred are not there."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: plain(value)
+            for name, value in values.items()
+            if name not in self.inferred or name in self.model_fields_set
+        }
+
+
+class DataSpec(Spec):
+    """A dataset, and how it is cut into batches."""
+
+    not_arguments: ClassVar[frozenset[str]] = frozenset(
+        {"type", "batch_size", "val_fraction", "drop_last"}
+    )
+
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Samples in a training step."""
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Part of the training samples that is held back for validation; 0 for none."""
+    drop_last: bool = False
+    """Leave out an epoch's last batch where it is smaller than the others."""
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as YAML has it: specs and sections as mappings, tuples as lists."""
+    if isinstance(value, Spec):
+        return value.resolved()
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {key: plain(child) for key, child in value.items()}
+    return [plain(child) for child in value] if isinstance(value, (list, tuple)) else value
+
+
+def spec_models(classes: Registry) -> SpecModels:
+    """Return a pydantic model for each class of the registry, by section and class name.
+
+    Raises
+    ------
+    TypeError
+        A class has a required argument that YAML cannot express.
+    """
+    models: SpecModels = {}
+    for section, named in classes.items():
+        base = DataSpec if section == "data" else Spec
+        models[section] = {name: _spec_model(name, named[name], base) for name in named}
+    layers = one_of(models["model"])
+    for model in models["model"].values():  # Sequential holds layers, itself among them
+        model.model_rebuild(force=True, _types_namespace={"Layer": layers})
+    return models
+
+
+def one_of(models: Mapping[str, type[Spec]]) -> Any:
+    """Return the type "one of these", told apart by the key ``type``."""
+    if len(models) == 1:  # pydantic wants two or more to tell apart
+        return next(iter(models.values()))
+    return Annotated[Union[tuple(models.values())], Field(discriminator="type")]  # noqa: UP007
+
+
+def _spec_model(name: str, cls: type, base: type[Spec]) -> type[Spec]:
+    inferred = frozenset(getattr(cls, "infer", {}))
+    fields: dict[str, Any] = {"type": (Literal[name], ...)}
+    for parameter, hint in _parameters(cls):
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            fields["layers"] = (Annotated[list["Layer"], Field(min_length=1)], ...)  # type: ignore[name-defined]  # noqa: F821
+            continue
+        said = in_yaml(hint)
+        required = parameter.default is inspect.Parameter.empty
+        if parameter.name in inferred:
+            # A factory and not a default: `in_features: null` stays an error, in JSON Schema too.
+            fields[parameter.name] = (said, Field(default_factory=lambda: None))
+        elif said is not None:
+            fields[parameter.name] = (said, ... if required else parameter.default)
+        elif required:
+            raise TypeError(f"{name}.{parameter.name}: {hint!r} cannot be written in YAML")
+    summary = (inspect.getdoc(cls) or name).partition("\n")[0]
+    model = create_model(name, __base__=base, __doc__=summary, **fields)
+    model.inferred = inferred
+    return model
+
+
+def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
+    """Return the constructor's parameters that a config may give, each with its hint."""
+    constructor = inspect.unwrap(cls.__init__)  # type: ignore[misc]
+    if constructor is object.__init__:  # its signature claims *args; it takes none
+        return []
+    hints = get_type_hints(constructor, include_extras=True)
+    return [
+        (parameter, hints.get(name, str))
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if name not in NOT_IN_YAML and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+
+
+def in_yaml(hint: Any) -> Any | None:
+    """Return the pydantic type for what of ``hint`` YAML can say; None where it can say nothing.
+
+    Bounds become pydantic's, tuples are lists in YAML, paths are text; arrays, functions and other
+    objects drop out of a union.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner = in_yaml(arguments[0])
+        bounds = [note for note in arguments[1:] if isinstance(note, Bound)]
+        for bound in bounds if inner is not None else ():
+            inner = Annotated[inner, Field(gt=bound.gt, ge=bound.ge, lt=bound.lt, le=bound.le)]
+        return inner
+    if origin in (Union, types.UnionType):
+        said = [part for part in map(in_yaml, arguments) if part is not None]
+        if not any(part is not type(None) for part in said):
+            return None
+        return Union[tuple(dict.fromkeys(said))]  # noqa: UP007
+    if hint in (bool, int, float, str, type(None)) or origin is Literal:
+        return hint
+    if (isinstance(hint, type) and issubclass(hint, os.PathLike)) or origin is os.PathLike:
+        return str
+    parts = [part if part is Ellipsis else in_yaml(part) for part in arguments]
+    if not parts or None in parts:
+        return None
+    if origin is tuple:
+        return Annotated[tuple[tuple(parts)], Strict(False)]  # type: ignore[misc]  # a YAML list
+    if origin in (list, collections.abc.Sequence):
+        return list[parts[0]]  # type: ignore[valid-type]
+    if origin in (dict, collections.abc.Mapping):
+        return dict[parts[0], parts[1]]  # type: ignore[valid-type]
+    return None

@@ -1,0 +1,587 @@
+"""Tracking against real stores: what arrives, what a lost server costs, what stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import math
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow_stores import MLFLOW_MARKS, environment, free_port, running
+
+import minidl
+from minidl.train import mlflow_client, tracking
+from minidl.train.journal import Entry
+from minidl.train.mlflow_uri import artifact_location, open_command, redacted, resolve_uri
+from minidl.train.tracking import DatasetInfo, Tracker, TrackingSettings, require_mlflow
+
+pytest_plugins = ["mlflow_stores"]
+
+
+def with_mlflow(test):
+    for mark in MLFLOW_MARKS:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture
+def messages():
+    return []
+
+
+@pytest.fixture
+def track(messages):
+    """Start a tracker; whatever becomes of it, its thread ends with the test."""
+    trackers = []
+
+    def start(uri, **changes):
+        settings = {"experiment": "trial", **changes.pop("settings", {})}
+        arguments = {"run_name": "first", "params": {}, "tags": {}, **changes}
+        tracker = Tracker(
+            TrackingSettings(uri, **settings), on_message=messages.append, **arguments
+        )
+        trackers.append(tracker)
+        return tracker
+
+    yield start
+    for tracker in trackers:
+        tracker.finish("FAILED", deadline=0)
+        tracker._thread.join(30)
+        assert not tracker._thread.is_alive()
+
+
+def client(uri):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def history(uri, run_id, name):
+    points = client(uri).get_metric_history(run_id, name)
+    return sorted((point.step, point.value, point.timestamp) for point in points)
+
+
+# Without MLflow
+
+
+def test_importing_it_imports_no_mlflow():
+    program = "import sys, minidl.train.tracking; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment())
+
+
+def test_without_mlflow_the_user_learns_what_to_do(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "mlflow" else find(name)
+    )
+    with pytest.raises(ModuleNotFoundError) as error:
+        require_mlflow()
+    assert "pip install 'minidl[mlflow]'" in str(error.value)
+    assert "remove the `tracking:` section" in str(error.value)
+    assert "tracking=null" in str(error.value)
+
+
+def test_relative_databases_mean_the_present_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve_uri("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert resolve_uri(f"sqlite:///{tmp_path}/a b.db?x=1") == f"sqlite:///{tmp_path}/a b.db?x=1"
+    assert resolve_uri("http://host:5000/") == "http://host:5000"
+    assert resolve_uri("postgresql://u:p@host/db") == "postgresql://u:p@host/db"
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "file:///tmp/mlruns", "", "C:\\mlruns"])
+def test_directories_are_refused_with_what_would_do(uri):
+    with pytest.raises(ValueError, match=r"plain directory.*sqlite:///mlflow\.db"):
+        resolve_uri(uri)
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_database_needs_a_file(uri):
+    with pytest.raises(ValueError, match="names no database file"):
+        resolve_uri(uri)
+
+
+def test_a_server_needs_a_host():
+    with pytest.raises(ValueError, match="names no host"):
+        resolve_uri("http://")
+
+
+def test_a_bad_uri_is_refused_before_a_thread_is_started(track):
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="plain directory"):
+        track("mlruns")
+    assert threading.active_count() == before
+
+
+def test_what_opens_a_run():
+    assert open_command("http://h:1", "3", "abc") == "http://h:1/#/experiments/3/runs/abc"
+    assert (
+        open_command("sqlite:////a b/m.db") == "mlflow ui --backend-store-uri 'sqlite:////a b/m.db'"
+    )
+    assert "secret" not in open_command("postgresql://me:secret@db/m")
+    assert redacted("http://me:secret@host/") == "http://me:***@host/"
+
+
+def test_artifacts_lie_beside_the_database():
+    assert artifact_location("sqlite:////srv/m.db", "a/b c") == "file:///srv/mlartifacts/a_b_c"
+    assert artifact_location("sqlite:////srv/m.db", "..") == "file:///srv/mlartifacts/experiment"
+    assert artifact_location("http://host", "a") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("model.layers.0.out_channels", "model.layers.0.out_channels"),
+        ("train/loss", "train/loss"),
+        ("a:b*c", "a_b_c"),
+        ("/a//b/", "a/b"),
+        ("../x", "x"),
+        ("..", "_"),
+        ("x" * 300, "x" * 250),
+    ],
+)
+def test_names_are_made_acceptable(key, name):
+    assert mlflow_client._name(key) == name
+
+
+# Servers that are none
+
+
+@contextlib.contextmanager
+def silent_server():
+    """Accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_closed_port_is_told_once_and_at_once(track, messages):
+    uri = f"http://127.0.0.1:{free_port()}"
+    begin = time.monotonic()
+    tracker = track(uri)
+    assert time.monotonic() - begin < 0.1
+    for step in range(100):
+        tracker.log({"train/loss": 1.0, "lr": 0.1}, step=step, time=step)
+    tracker.artifact("nothing.png")
+    report = tracker.finish("FINISHED")
+    assert time.monotonic() - begin < 4
+    assert (report.status, report.run_id) == ("unavailable", None)
+    assert (report.points_sent, report.points_lost) == (0, 200)
+    assert messages == [report.message]
+    assert uri in report.message
+    assert "refused" in report.message
+    assert "journal (metrics.jsonl) only" in report.message
+
+
+def test_a_server_that_says_nothing_is_given_up_after_5_s(track, messages):
+    with silent_server() as uri:
+        begin = time.monotonic()
+        tracker = track(uri)
+        tracker.log({"train/loss": 1.0}, step=0, time=0)
+        report = tracker.finish("FINISHED")
+        assert 4.5 < time.monotonic() - begin < 8
+    assert report.status == "unavailable"
+    assert len(messages) == 1
+    assert "no answer within 5 s" in messages[0]
+
+
+def test_the_deadline_holds_whatever_the_thread_does(track, messages, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    with silent_server() as uri:
+        tracker = track(uri)
+        begin = time.monotonic()
+        report = tracker.finish("KILLED", deadline=0.3)
+        assert time.monotonic() - begin < 1.5
+        assert tracker.finish("FINISHED") is report
+    assert "not done 0.3 s after" in report.message
+    assert len(messages) == 1
+
+
+def test_an_interpreter_that_ends_without_finish_does_not_hang():
+    program = (
+        "import sys; from minidl.train.tracking import *\n"
+        "tracker = Tracker(TrackingSettings(sys.argv[1], 'e'), run_name='r', params={}, tags={},"
+        " on_message=print)\n"
+        "tracker.log({'a': 1.0}, step=1, time=1.0)\n"
+        "import time; time.sleep(0.2)"
+    )
+    with silent_server() as uri:
+        begin = time.monotonic()
+        command = [sys.executable, "-c", program, uri]
+        done = subprocess.run(command, env=environment(), capture_output=True, timeout=30)
+    assert time.monotonic() - begin < 4.5
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_log_costs_the_training_next_to_nothing(track):
+    with silent_server() as uri:
+        tracker = track(uri)
+        costs = []
+        for step in range(2000):
+            begin = time.perf_counter()
+            tracker.log({"train/loss": 1.0, "train/accuracy": 0.5}, step=step, time=1.0)
+            costs.append(time.perf_counter() - begin)
+        tracker.finish("FINISHED", deadline=0)
+    assert statistics.median(costs) < 50e-6
+
+
+def test_a_message_nobody_can_print_harms_nobody():
+    def broken(message):
+        raise OSError("no terminal")
+
+    settings = TrackingSettings(f"http://127.0.0.1:{free_port()}", "e")
+    tracker = Tracker(settings, run_name="r", params={}, tags={}, on_message=broken)
+    assert tracker.finish("FINISHED").status == "unavailable"
+
+
+# A SQLite store
+
+
+@with_mlflow
+def test_everything_arrives(track, messages, mlflow_uri, tmp_path):
+    params = {f"model.layers.{index}.size": str(index) for index in range(150)}
+    params["empty"] = ""
+    datasets = [
+        DatasetInfo("MNIST", "d" * 64, "data/mnist", "training", {"num_rows": 60000}),
+        DatasetInfo("MNIST", "e" * 64, "data/mnist", "test", {"num_rows": 10000}),
+    ]
+    tracker = track(mlflow_uri, params=params, tags={"minidl.version": "0.1"}, datasets=datasets)
+    for step in range(1200):
+        tracker.log({"train/loss": 1 / (step + 1), "lr": 0.1}, step=step, time=100.0 + step)
+    tracker.log({"odd": math.nan}, step=1, time=1.5)
+    tracker.log({"odd": math.inf}, step=2, time=1.5)
+    (tmp_path / "curves.png").write_bytes(b"png")
+    tracker.artifact(tmp_path / "curves.png", "plots")
+    report = tracker.finish("FINISHED")
+
+    assert (report.status, report.message, messages) == ("complete", "", [])
+    assert (report.points_sent, report.points_lost) == (2402, 0)
+    assert report.run_id == tracker.run_id
+    assert report.open_command == f"mlflow ui --backend-store-uri {mlflow_uri}"
+    run = client(mlflow_uri).get_run(report.run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.params == params
+    assert run.data.tags["minidl.version"] == "0.1"
+    assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= run.data.tags.keys()
+    assert history(mlflow_uri, report.run_id, "train/loss") == [
+        (step, 1 / (step + 1), 100_000 + 1000 * step) for step in range(1200)
+    ]
+    odd = history(mlflow_uri, report.run_id, "odd")
+    assert math.isnan(odd[0][1])
+    assert odd[1][1] > 1e308
+    inputs = {given.tags[0].value: given for given in run.inputs.dataset_inputs}
+    assert inputs.keys() == {"training", "test"}
+    assert inputs["training"].tags[0].key == "mlflow.data.context"
+    assert inputs["test"].dataset.digest == "e" * 36
+    assert json.loads(inputs["test"].dataset.profile) == {"num_rows": 10000}
+    folder = tmp_path / "mlartifacts" / "trial" / report.run_id / "artifacts"
+    assert (folder / "plots" / "curves.png").read_bytes() == b"png"
+
+
+@with_mlflow
+def test_points_are_sent_while_the_training_runs(track, mlflow_uri):
+    tracker = track(mlflow_uri)
+    tracker.log({"a": 1.0}, step=1, time=1.0)
+    end = time.monotonic() + 30
+    while not (tracker.run_id and history(mlflow_uri, tracker.run_id, "a")):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert client(mlflow_uri).get_run(tracker.run_id).info.status == "RUNNING"
+
+
+@with_mlflow
+@pytest.mark.parametrize("status", ["KILLED", "FAILED"])
+def test_a_run_ends_as_it_ended(track, mlflow_uri, status):
+    report = track(mlflow_uri).finish(status)
+    assert client(mlflow_uri).get_run(report.run_id).info.status == status
+
+
+@with_mlflow
+def test_no_global_state_is_left(track, mlflow_uri):
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    report = track(mlflow_uri).finish("FINISHED")
+    assert report.status == "complete"
+    assert mlflow.get_tracking_uri() == before
+    assert mlflow.active_run() is None
+
+
+@with_mlflow
+def test_what_is_too_long_is_cut_and_told_once(track, messages, mlflow_uri):
+    params = {"short": "1", "long": "v" * 7000, "n" * 300: "2"}
+    report = track(mlflow_uri, params=params, tags={"t": "x" * 9000}).finish("FINISHED")
+    data = client(mlflow_uri).get_run(report.run_id).data
+    assert data.params == {"short": "1", "long": "v" * 6000, "n" * 250: "2"}
+    assert data.tags["t"] == "x" * 8000
+    assert len(messages) == 1
+    assert "long" in messages[0]
+    assert report.status == "complete"
+
+
+@with_mlflow
+def test_a_missing_file_is_told_and_the_rest_arrives(track, messages, mlflow_uri, tmp_path):
+    tracker = track(mlflow_uri)
+    tracker.artifact(tmp_path / "none.png")
+    tracker.log({"a": 1.0}, step=1, time=1.0)
+    report = tracker.finish("FINISHED")
+    assert (report.status, report.points_sent) == ("partial", 1)
+    assert messages == [f"MLflow: there is no file {tmp_path / 'none.png'} to upload"]
+    assert client(mlflow_uri).get_run(report.run_id).info.status == "FINISHED"
+
+
+@with_mlflow
+def test_an_experiment_is_shared_and_a_deleted_one_refused(track, messages, mlflow_uri):
+    first, second = (track(mlflow_uri).finish("FINISHED") for _ in range(2))
+    assert first.experiment_id == second.experiment_id
+    client(mlflow_uri).delete_experiment(first.experiment_id)
+    third = track(mlflow_uri).finish("FINISHED")
+    assert third.status == "unavailable"
+    assert f"mlflow experiments restore --experiment-id {first.experiment_id}" in messages[0]
+
+
+@with_mlflow
+def test_system_metrics(track, mlflow_uri, monkeypatch):
+    pytest.importorskip("psutil")
+    monkeypatch.setattr(tracking, "SYSTEM_SECONDS", 0.0)
+    report = track(mlflow_uri, settings={"system_metrics": True}).finish("FINISHED")
+    found = client(mlflow_uri).get_run(report.run_id).data.metrics
+    assert found["system/process_memory_usage_megabytes"] > 10
+    assert 0 < found["system/system_memory_usage_percentage"] <= 100
+    assert (report.status, report.points_sent) == ("complete", 0)
+
+
+@with_mlflow
+def test_a_new_database_is_made_whole_or_not_at_all(tmp_path):
+    database = tmp_path / "new" / "mlflow.db"
+    program = (
+        "import sys; from minidl.train.tracking import *\n"
+        "tracker = Tracker(TrackingSettings(sys.argv[1], 'e'), run_name='r', params={}, tags={},"
+        " on_message=print)\n"
+        "print(tracker.finish('FINISHED').status)"
+    )
+    command = [sys.executable, "-c", program, f"sqlite:///{database}"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL) as killed:
+        end = time.monotonic() + 30
+        while not (files := list(database.parent.glob("*") if database.parent.exists() else [])):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        killed.kill()
+    assert database not in files
+    # Two at once, from nothing: one makes the file, both use it, and neither says a word more.
+    runs = [
+        subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert [run.communicate(timeout=60) for run in runs] == [(b"complete\n", b"")] * 2
+    assert len(client(f"sqlite:///{database}").search_runs(["1"])) == 2
+
+
+# The model
+
+STAND_IN = """
+from pathlib import Path
+import numpy as np
+
+class Predictor:
+    @classmethod
+    def load(cls, directory):
+        predictor = cls()
+        predictor.weights = (Path(directory) / "model.safetensors").read_bytes()
+        predictor.classes = int((Path(directory) / "config.yaml").read_text().split(":")[1])
+        return predictor
+
+    def probabilities(self, images):
+        assert images.dtype == np.uint8 and images.ndim == 4, (images.dtype, images.shape)
+        shares = 1.0 + images.reshape(len(images), -1)[:, : self.classes]
+        return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Ship a copy of minidl whose Predictor is known; return a run directory for it."""
+    package = tmp_path / "shipped" / "minidl"
+    ignored = shutil.ignore_patterns("__pycache__", "*.gz")
+    shutil.copytree(Path(minidl.__path__[0]), package, ignore=ignored)
+    (package / "train" / "inference.py").write_text(STAND_IN)
+    monkeypatch.setattr(mlflow_client, "_copy_of_minidl", lambda folder: package)
+    directory = tmp_path / "run #1 ü%20"
+    directory.mkdir()
+    (directory / "config.yaml").write_text("classes: 3")
+    (directory / "model.safetensors").write_bytes(b"weights")
+    return directory
+
+
+def post(url, content):
+    request = urllib.request.Request(
+        url, json.dumps(content).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.build_opener().open(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+@with_mlflow
+def test_a_logged_model_is_linked_and_served(track, messages, mlflow_uri, stand_in, tmp_path):
+    best = Entry(time.time(), 2, 20, {"val/accuracy": 0.97, "val/loss": 0.1})
+    tracker = track(mlflow_uri)
+    tracker.log(best.metrics, step=best.step, time=best.time)
+    images = np.array([[[0, 0], [2, 9]], [[255, 255], [0, 9]]], dtype=np.uint8)
+    tracker.model(stand_in, sample_shape=(2, 2), example=images[:1], points=[best])
+    report = tracker.finish("FINISHED")
+    assert (report.status, messages) == ("complete", [])
+
+    store = client(mlflow_uri)
+    run = store.get_run(report.run_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == [report.model_id]
+    (model,) = store.search_logged_models([report.experiment_id])
+    assert (model.model_id, model.name, str(model.status)) == (report.model_id, "model", "READY")
+    assert {metric.key: metric.value for metric in model.metrics} == best.metrics
+    assert len(history(mlflow_uri, report.run_id, "val/loss")) == 1  # linked, not doubled
+    saved = Path(urllib.request.url2pathname(model.artifact_location.removeprefix("file://")))
+    assert not list(saved.rglob("*.pkl")) + list(saved.rglob("*.gz"))
+    assert "numpy==" in (saved / "requirements.txt").read_text()
+    assert json.loads((saved / "serving_input_example.json").read_text()) == {
+        "inputs": [[[0, 0], [2, 9]]]
+    }
+
+    # Elsewhere, with no minidl but the one that travels with the model.
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"),
+        *("-m", f"runs:/{report.run_id}/model", "--port", str(port), "--workers", "1"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+        patch.setattr("mlflow_stores.environment", lambda: _without_minidl(environment()))
+        (tmp_path / "elsewhere").mkdir()
+        url = f"http://127.0.0.1:{port}"
+        with running(command, tmp_path / "elsewhere", f"{url}/ping"):
+            answer = post(f"{url}/invocations", {"inputs": images.tolist()})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                post(f"{url}/invocations", {"inputs": [[1, 2, 3]]})
+            refused.value.close()
+    np.testing.assert_allclose(
+        answer["predictions"], [[0.2, 0.2, 0.6], [256 / 513, 256 / 513, 1 / 513]], rtol=1e-6
+    )
+    assert refused.value.code == 400
+
+
+def _without_minidl(variables):
+    return {name: value for name, value in variables.items() if name != "PYTHONPATH"}
+
+
+@with_mlflow
+def test_channels_are_part_of_the_signature(stand_in, tmp_path):
+    import mlflow.models
+
+    example = np.zeros((1, 3, 4, 5), np.uint8)
+    saved = mlflow_client.save_model(stand_in, (3, 4, 5), example, tmp_path / "saved")
+    signature = mlflow.models.Model.load(str(saved)).signature
+    assert signature.inputs.inputs[0].shape == (-1, 3, 4, 5)
+    assert signature.inputs.inputs[0].type == np.uint8
+    assert signature.outputs.inputs[0].type == np.float32
+
+
+@with_mlflow
+def test_a_model_that_cannot_be_made_costs_only_itself(track, messages, mlflow_uri, tmp_path):
+    tracker = track(mlflow_uri)
+    tracker.model(tmp_path, sample_shape=(2, 2), example=np.zeros((1, 2, 2)))
+    tracker.log({"a": 1.0}, step=1, time=1.0)
+    report = tracker.finish("FINISHED")
+    assert (report.status, report.model_id, report.points_sent) == ("partial", None, 1)
+    assert messages == [
+        f"MLflow: the model was not logged: FileNotFoundError: there is no {tmp_path}/config.yaml"
+    ]
+    (model,) = client(mlflow_uri).search_logged_models([report.experiment_id])
+    assert str(model.status) == "FAILED"
+
+
+@with_mlflow
+def test_no_model_where_none_is_wanted(track, mlflow_uri, tmp_path):
+    tracker = track(mlflow_uri, settings={"log_model": False})
+    tracker.model(tmp_path, sample_shape=(2, 2), example=None)
+    report = tracker.finish("FINISHED")
+    assert (report.status, report.model_id) == ("complete", None)
+
+
+# A server
+
+
+@with_mlflow
+def test_a_server_gets_what_a_database_gets(track, messages, mlflow_server, stand_in, tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    best = Entry(time.time(), 1, 7, {"val/accuracy": 0.5})
+    data = [DatasetInfo("MNIST", "d" * 64, "data", "training")]
+    tracker = track(mlflow_server.uri, params={"a.b": "1", "empty": ""}, datasets=data)
+    tracker.log({"val/accuracy": 0.5, "odd": math.nan}, step=7, time=best.time)
+    tracker.artifact(tmp_path / "a.txt")
+    tracker.model(stand_in, sample_shape=(2, 2), example=np.zeros((1, 2, 2)), points=[best])
+    report = tracker.finish("FINISHED")
+    assert (report.status, messages) == ("complete", [])
+    assert report.open_command == (
+        f"{mlflow_server.uri}/#/experiments/{report.experiment_id}/runs/{report.run_id}"
+    )
+    store = client(mlflow_server.uri)
+    run = store.get_run(report.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"a.b": "1", "empty": ""}
+    assert [item.path for item in store.list_artifacts(report.run_id)] == ["a.txt"]
+    assert run.inputs.dataset_inputs[0].dataset.digest == "d" * 36
+    assert str(store.get_logged_model(report.model_id).status) == "READY"
+
+
+@with_mlflow
+def test_a_frozen_server_is_given_up_after_5_s(track, messages, mlflow_server):
+    tracker = track(mlflow_server.uri)
+    tracker.log({"a": 1.0}, step=1, time=1.0)
+    _wait_until(lambda: tracker._sent == 1)
+    mlflow_server.freeze()
+    try:
+        tracker.log({"a": 2.0}, step=2, time=2.0)
+        begin = time.monotonic()
+        report = tracker.finish("FINISHED")
+        assert time.monotonic() - begin < 7.5
+    finally:
+        mlflow_server.thaw()
+    assert (report.status, report.points_sent, report.points_lost) == ("partial", 1, 1)
+    assert "no answer within 5 s" in messages[0]
+    assert len(messages) == 1
+
+
+@with_mlflow
+def test_a_server_killed_in_mid_run_costs_the_points_after(track, messages, start_mlflow_server):
+    server = start_mlflow_server()
+    tracker = track(server.uri)
+    tracker.log({"a": 1.0}, step=1, time=1.0)
+    _wait_until(lambda: tracker._sent == 1)
+    server.kill()
+    for step in range(2, 5):
+        tracker.log({"a": 2.0}, step=step, time=2.0)
+    _wait_until(lambda: messages)
+    tracker.log({"a": 2.0}, step=5, time=2.0)  # switched off by now
+    begin = time.monotonic()
+    report = tracker.finish("FINISHED")
+    assert time.monotonic() - begin < 6
+    assert (report.status, report.points_sent, report.points_lost) == ("partial", 1, 4)
+    assert report.run_id is not None
+    assert len(messages) == 1
+    assert "what it has not got is in the run's journal" in messages[0]
+
+
+def _wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
