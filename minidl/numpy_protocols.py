@@ -9,6 +9,9 @@ these tables, so they name functions of `minidl.ops` only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from inspect import Signature
+from inspect import signature as signature_of
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.divide: ops.div,
     np.negative: ops.neg,
     np.power: ops.pow,
-    np.float_power: ops.pow,
+    np.float_power: lambda x, y: ops.pow(ops.cast(x, np.float64), y),
     np.maximum: ops.maximum,
     np.minimum: ops.minimum,
     np.equal: ops.eq,
@@ -104,6 +107,14 @@ def _expand_dims(a: Any, axis: int) -> Any:
     return ops.unsqueeze(a, axis)
 
 
+def _dot(a: Any, b: Any) -> Any:
+    if not np.ndim(a) or not np.ndim(b):
+        return ops.mul(a, b)
+    if np.ndim(b) > 2:  # sums over other axes than matmul
+        raise TypeError(f"np.dot: at most 2 dimensions on the right, got {np.ndim(b)}; {_way_out}")
+    return ops.matmul(a, b)
+
+
 def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose result depends on shape and dtype only."""
 
@@ -135,13 +146,19 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.stack: _join(ops.stack),
     np.where: lambda condition, x, y: ops.where(condition, x, y),
     np.copy: lambda a: ops.clone(a),
-    np.dot: ops.matmul,
+    np.dot: _dot,
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: len(a.shape),
     np.size: _constant(np.size),
     np.zeros_like: _constant(np.zeros_like),
     np.ones_like: _constant(np.ones_like),
 }
+
+
+@cache
+def signature(function: Callable[..., Any]) -> Signature:
+    """Parameters of an entry, found once."""
+    return signature_of(function)
 
 
 def call_function(
@@ -157,6 +174,10 @@ def call_function(
     name = f"np.{function.__name__}"
     if function not in FUNCTIONS:
         raise TypeError(f"{name} has no derivative in minidl; {_way_out}")
+    try:
+        signature(FUNCTIONS[function]).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}; other arguments have no derivative in minidl") from None
     return FUNCTIONS[function](*args, **kwargs)
 
 

@@ -105,12 +105,13 @@ def gradcheck(
     for mode in modes:
         if mode not in analytical:
             raise ValueError(f"gradcheck: mode must be 'reverse' or 'forward', got {mode!r}")
+    jacobians = {mode: analytical[mode](function, points) for mode in modes}
     for k in range(len(points)):
         expected = _numerical_jacobian(function, points, k, eps)
         if not expected.size:
             continue
         for mode in modes:
-            found = analytical[mode](function, points)[k]
+            found = jacobians[mode][k]
             excess = np.abs(found - expected) - (atol + rtol * np.abs(expected))
             excess[np.isnan(found)] = np.inf
             if excess.max() > 0:

@@ -74,9 +74,12 @@ class Box:
     trace: Any
 
 
+_new_box = object.__new__
+
+
 def box(value: Any, level: Level, trace: Any) -> Any:
     """Make a box of the class users know (`minidl.Tensor`)."""
-    made = object.__new__(Box.kind)
+    made = _new_box(Box.kind)
     made.value = value
     made.level = level
     made.trace = trace
@@ -102,13 +105,15 @@ class Primitive:
         vjp: Sequence[Rule | None] | None,
         jvp: Sequence[Rule | None] | Rule | None,
         doc: str | None,
+        view: bool,
     ) -> None:
+        self.view = view
         self.name = self.__name__ = name
         self.value = value
         self.vjp = vjp
         self.jvp = jvp
         self.__doc__ = doc
-        self._drops: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}
+        self.keeps: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}  # what unread() found
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -136,20 +141,18 @@ class Primitive:
         kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
         return kind(f"{self.name}({described}): {error}")
 
-    def drops(self, mask: int, count: int) -> tuple[tuple[int, ...], bool]:
+    def unread(self, mask: int, count: int) -> tuple[tuple[int, ...], bool]:
         """Say what need not be kept for backward when the arguments in ``mask`` want a gradient.
 
         Returns the indices of arguments that no rule in question reads, and whether ``out`` is
-        not read either. A rule says that it does not read an argument by a leading underscore in
-        its name, so memory is freed as early as possible.
+        read. A rule says that it does not read an argument by a leading underscore in its name,
+        so memory is freed as early as possible.
         """
-        found = self._drops.get((mask, count))
-        if found is None:
-            assert self.vjp is not None
-            wanted = [self.vjp[i] for i in range(count) if mask >> i & 1]
-            read = [reads(rule, count) for rule in wanted if rule is not None]
-            unread = tuple(i for i in range(count) if not any(i + 1 in names for names in read))
-            found = self._drops[mask, count] = unread, not any(0 in names for names in read)
+        assert self.vjp is not None
+        wanted = [self.vjp[i] for i in range(count) if mask >> i & 1]
+        read = [reads(rule, count) for rule in wanted if rule is not None]
+        unread = tuple(i for i in range(count) if not any(i + 1 in names for names in read))
+        self.keeps[mask, count] = found = unread, any(0 in names for names in read)
         return found
 
 
@@ -200,6 +203,7 @@ def primitive(
     vjp: Sequence[Rule | None] | Rule | None = None,
     jvp: Sequence[Rule | None] | Rule | None = None,
     doc: str | None = None,
+    view: bool = False,
 ) -> Primitive:
     """Declare an operation.
 
@@ -219,11 +223,14 @@ def primitive(
         of that argument alone, or `linear`; or `linear` alone for the operation as a whole.
     doc
         The public docstring, where the primitive is a public function as it stands.
+    view
+        The result may share memory with the argument, so that overwriting the one changes the
+        other.
 
     An operation without rules has no derivative: its result is a constant.
     """
     rules = EveryArgument(vjp) if callable(vjp) else vjp
-    return Primitive(name, value, rules, jvp, doc)
+    return Primitive(name, value, rules, jvp, doc, view)
 
 
 @contextmanager

@@ -37,27 +37,14 @@ class Node:
     """
 
     __slots__ = ("args", "dtype", "edges", "index", "out", "params", "primitive", "shape")
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        args: list[Any],
-        params: dict[str, Any],
-        out: Any,
-        edges: list[tuple[int, Any]],
-        mask: int,
-    ) -> None:
-        self.index = clock()
-        self.primitive = primitive
-        self.params = params
-        self.edges = edges
-        self.shape = out.shape
-        self.dtype = out.dtype
-        unread, drop_out = primitive.drops(mask, len(args))
-        for i in unread:
-            args[i] = None
-        self.args: list[Any] | None = args
-        self.out = None if drop_out else out
+    args: list[Any] | None
+    dtype: np.dtype[Any]
+    edges: list[tuple[int, Node | Leaf]]
+    index: int
+    out: Any
+    params: dict[str, Any]
+    primitive: Primitive
+    shape: tuple[int, ...]
 
 
 class Leaf:
@@ -85,7 +72,9 @@ class Leaf:
         """Add ``gradient`` to ``grad``, in place where that is safe."""
         if self.grad is None:
             if isinstance(gradient, Box):
-                self.grad = gradient
+                # A constant may be the caller's own; it is copied, so that it can be added to.
+                recorded = gradient.trace is not None
+                self.grad = gradient if recorded else box(gradient.value.copy(), EAGER, None)
                 return
             if self.buffer is not None:
                 self.buffer[...] = gradient
@@ -104,35 +93,51 @@ class ReverseLevel(Level):
 
     __slots__ = ()
 
+    # Called for every operation of every training step, so it is written for speed: one pass over
+    # the arguments, and objects filled in place rather than by constructors that take arguments.
     def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run ``primitive`` one level down; record it where an argument wants a gradient."""
         values = list(args)
         rules = primitive.vjp
         edges: list[tuple[int, Any]] = []
-        mask = 0
-        for i, arg in enumerate(args):
+        mask = i = 0
+        for arg in args:
             if isinstance(arg, Box) and arg.level is self:
                 values[i] = arg.value
                 trace = arg.trace
                 if trace is not None and rules is not None and rules[i] is not None:
                     edges.append((i, trace))
                     mask |= 1 << i
-        if self.serial:
+            i += 1
+        serial = self.serial
+        if serial:
             self.check_open(primitive)
             out = as_array(primitive(*values, **params))
-            if not edges or recording_floor.get() > self.serial:
-                return out
         else:
             try:
-                out = primitive.value(*values, **params)
+                out = primitive.value(*values, **params) if params else primitive.value(*values)
             except (ValueError, TypeError, IndexError) as error:
                 raise primitive.explain(error, values) from error
             if type(out) is not np.ndarray:
                 out = np.asarray(out)
-            if not edges or recording_floor.get() > 0:
-                return box(out, self, None)
-        return box(out, self, Node(primitive, values, params, out, edges, mask))
+        if not mask or recording_floor.get() > serial:
+            return out if serial else box(out, self, None)
+        unread, out_is_read = primitive.keeps.get((mask, i)) or primitive.unread(mask, i)
+        for position in unread:
+            values[position] = None
+        node = _new_node(Node)
+        node.index = clock()
+        node.primitive = primitive
+        node.args = values
+        node.params = params
+        node.out = out if out_is_read else None
+        node.edges = edges
+        node.shape = out.shape
+        node.dtype = out.dtype
+        return box(out, self, node)
 
+
+_new_node = object.__new__
 
 #: The outermost level, always open.
 EAGER = ReverseLevel(0)
@@ -226,7 +231,7 @@ def pull_back(
         rules = primitive.vjp
         assert rules is not None
         for i, parent in node.edges:
-            if parent.index > node.index and args[i] is not None:
+            if parent.index > node.index and (args[i] is not None or primitive.view):
                 raise RuntimeError(
                     f"{primitive.name}: a parameter of shape {parent.shape} was overwritten (by an "
                     "optimizer step, copy_ or load_state_dict) after this operation used it; call "

@@ -92,12 +92,13 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
     level = ReverseLevel(clock())
     inputs = tree_map(lambda x: differentiable(x, "vjp"), primals)
 
-    def lift(value: Any) -> Any:
-        return box(value, level, Leaf(value.shape, value.dtype))
-
-    boxed = tree_map(lift, inputs)
+    # The leaves are kept apart from the boxes: the function may assign to parts of its arguments,
+    # and a box then stands for the new value.
+    tree_of_leaves = tree_map(lambda value: Leaf(value.shape, value.dtype), inputs)
     try:
-        result = function(*boxed)
+        result = function(
+            *tree_map(lambda value, leaf: box(value, level, leaf), inputs, tree_of_leaves)
+        )
     finally:
         level.closed = True
     result, aux = result if has_aux else (result, None)
@@ -117,11 +118,10 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
             for leaf, (share, _) in pull_back(pair.trace, g, retain=True).items():
                 gradients[leaf] = gradients[leaf] + share if leaf in gradients else share
 
-        def gradient(boxed_input: Any) -> Any:
-            found = gradients.get(boxed_input.trace)
-            return _zeros(boxed_input.value) if found is None else found
+        def gradient(leaf: Leaf) -> Any:
+            return gradients[leaf] if leaf in gradients else _zeros(leaf)
 
-        pulled: tuple[Any, ...] = tree_map(gradient, boxed)
+        pulled: tuple[Any, ...] = tree_map(gradient, tree_of_leaves)
         return pulled
 
     return (out, pull, aux) if has_aux else (out, pull)

@@ -7,6 +7,7 @@ argument that cannot be used, 1 for a run that failed, 130 and 75 for Ctrl-C and
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -52,6 +53,10 @@ def options(
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where the terminal's or the pipe's encoding lacks a character, show a ? in its place.
+            stream.reconfigure(errors="replace")
     try:
         app()
     except KeyboardInterrupt:

@@ -34,4 +34,6 @@ def train(
             result = trainer.run()
         except TrainingError as error:
             fail(str(error), 1)
+        except OSError as error:  # a full disk, a directory taken away
+            fail(f"the run failed: {error}", 1)
         raise typer.Exit(result.exit_status)

@@ -100,14 +100,14 @@ def conv2d(
     size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
     patches = _patches(_padded(x, padding), kernel, stride, dilation, size)
     matrix = _as_matrix(weight)
-    rows = size[0] * size[1]
-    out = np.empty((len(x), rows, weight.shape[0]), np.result_type(x, weight))
+    rows, outputs = size[0] * size[1], weight.shape[0]
+    out = np.empty((len(x), rows, outputs), np.result_type(x, weight))
     for block in _blocks(len(x), rows * matrix.shape[0] * x.itemsize):
         columns = patches[block].reshape(-1, matrix.shape[0])
-        np.matmul(columns, matrix, out=out[block].reshape(-1, weight.shape[0]))
+        np.matmul(columns, matrix, out=out[block].reshape(-1, outputs))
     if bias is not None:
         out += bias
-    return out.reshape(len(x), *size, -1).transpose(0, 3, 1, 2)
+    return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
 
 
 def conv2d_weight(
@@ -116,12 +116,12 @@ def conv2d_weight(
     """Correlate ``g (N, O, OH, OW)`` with ``x``: the gradient of the weight, kernel ``size``."""
     patches = _patches(_padded(x, padding), size, stride, dilation, (g.shape[2], g.shape[3]))
     length = size[0] * size[1] * x.shape[1]
-    rows = channels_last(g).reshape(len(g), -1, g.shape[1])
+    rows = channels_last(g).reshape(len(g), g.shape[2] * g.shape[3], g.shape[1])
     total = np.zeros((length, g.shape[1]), np.result_type(g, x))
     for block in _blocks(len(g), rows.shape[1] * length * x.itemsize):
         columns = patches[block].reshape(-1, length)
         total += columns.T @ rows[block].reshape(-1, g.shape[1])
-    return total.reshape(*size, x.shape[1], -1).transpose(3, 2, 0, 1)
+    return total.reshape(*size, x.shape[1], g.shape[1]).transpose(3, 2, 0, 1)
 
 
 def conv2d_input(
@@ -130,7 +130,7 @@ def conv2d_input(
     """Spread ``g (N, O, OH, OW)`` back over the images of height and width ``size``."""
     o, c, kh, kw = weight.shape
     n, _, oh, ow = g.shape
-    rows = channels_last(g).reshape(n, -1, o)
+    rows = channels_last(g).reshape(n, oh * ow, o)
     matrix = np.ascontiguousarray(_as_matrix(weight).T)
     out = np.zeros(
         (n, size[0] + 2 * padding[0], size[1] + 2 * padding[1], c), np.result_type(g, weight)

@@ -64,16 +64,42 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
     return out
 
 
+def _hits(x: Array, top: Array, size: Pair, stride: Pair) -> Iterator[tuple[Any, Array]]:
+    """For each place in the window: where the maximum ``top`` is first met there."""
+    free: Array | None = None
+    for place in _slices((top.shape[2], top.shape[3]), size, stride):
+        hit = x[place] == top
+        if free is None:
+            free = ~hit
+        else:
+            hit &= free
+            free ^= hit
+        yield place, hit
+
+
+def _laid_as(like: Array, g: Array) -> Array:
+    """Return ``g`` in the memory order of ``like``: elementwise work on two orders is slow."""
+    if g.strides == like.strides:
+        return g
+    out = np.empty_like(like, dtype=g.dtype)
+    out[...] = g
+    return out
+
+
 def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
     """Put ``g`` where the maxima ``top`` were found in ``x``: the first place that has them."""
     images = _padded(x, padding, _lowest(x.dtype))
-    out = np.zeros_like(images, dtype=g.dtype)
-    free = np.ones_like(top, dtype=np.bool_)
-    for place in _slices((top.shape[2], top.shape[3]), size, stride):
-        hit = images[place] == top
-        hit &= free
-        free &= ~hit
-        out[place] += g * hit
+    g = _laid_as(top, g)
+    out_size = top.shape[2] * size[0], top.shape[3] * size[1]
+    if stride == size and out_size == images.shape[2:]:
+        # Windows that tile the image: every element belongs to one, so nothing is added up.
+        out = np.empty_like(images, dtype=g.dtype)
+        for place, hit in _hits(images, top, size, stride):
+            np.multiply(g, hit, out=out[place])
+    else:
+        out = np.zeros_like(images, dtype=g.dtype)
+        for place, hit in _hits(images, top, size, stride):
+            out[place] += g * hit
     return _cropped(out, padding)
 
 
@@ -82,11 +108,7 @@ def pick(t: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: P
     images = _padded(x, padding, _lowest(x.dtype))
     values = _padded(t, padding, 0.0)
     out = np.zeros_like(top, dtype=t.dtype)
-    free = np.ones_like(top, dtype=np.bool_)
-    for place in _slices((top.shape[2], top.shape[3]), size, stride):
-        hit = images[place] == top
-        hit &= free
-        free &= ~hit
+    for place, hit in _hits(images, top, size, stride):
         out += values[place] * hit
     return out
 

@@ -64,6 +64,8 @@ def erf(x: Any) -> Array:
     difference from 1 to all the digits that 1 - difference can show.
     """
     x = np.asarray(x)
+    if x.dtype.kind != "f":
+        x = x.astype(np.float64)  # as NumPy's own exp and log do
     size = np.abs(x)
     near = x * _ratio(np.minimum(size, 0.46875) ** 2, _NEAR_TOP, _NEAR_BOTTOM)
     mid = np.clip(size, 0.46875, 6.0)

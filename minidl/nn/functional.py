@@ -108,7 +108,8 @@ def batch_norm(
     if len(shape) < 2:
         raise ValueError(f"batch_norm: an input of shape (N, C, …) is wanted, got {shape}")
     channel = (1, shape[1], *(1,) * (len(shape) - 2))
-    for name, value in {"weight": weight, "bias": bias, "running_mean": running_mean}.items():
+    tensors = {"running_mean": running_mean, "running_var": running_var}
+    for name, value in {"weight": weight, "bias": bias, **tensors}.items():
         if value is not None and shape_of(value) != (shape[1],):
             raise ValueError(
                 f"batch_norm: {name} {shape_of(value)} does not fit the {shape[1]} channels "

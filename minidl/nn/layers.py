@@ -349,5 +349,9 @@ class Sequential(Module):
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
     def __getitem__(self, index: int | slice) -> Module:
-        chosen = list(self.children())[index]
-        return Sequential(*chosen) if isinstance(chosen, list) else chosen
+        modules = list(self.children())
+        if isinstance(index, slice):
+            return Sequential(*modules[index])
+        if not -len(modules) <= index < len(modules):
+            raise IndexError(f"Sequential: no module {index}; there are {len(modules)}")
+        return modules[index]

@@ -6,9 +6,8 @@ from typing import Any
 
 from minidl.arguments import Fraction, checked
 from minidl.nn import functional
-from minidl.nn.module import Module
+from minidl.nn.module import Buffer, Module
 from minidl.ops.softmax import Reduction
-from minidl.tensor import Tensor
 
 
 class CrossEntropyLoss(Module):
@@ -27,7 +26,7 @@ class CrossEntropyLoss(Module):
         reduction: Reduction = "mean",
         label_smoothing: Fraction = 0.0,
     ) -> None:
-        self.weight = None if weight is None else Tensor(weight)
+        self.weight = None if weight is None else Buffer(weight)
         self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
         self.label_smoothing = label_smoothing

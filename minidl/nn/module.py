@@ -98,15 +98,27 @@ class Module:
         """Yield this module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
+    def _named_paths(
+        self, prefix: str = "", above: tuple[Module, ...] = ()
+    ) -> Iterator[tuple[str, Module]]:
+        """Yield every module by every name: one that is used twice has two, as in PyTorch."""
+        yield prefix, self
+        above = (*above, self)
+        for key, child in self.named_children():
+            if not any(child is module for module in above):
+                yield from child._named_paths(f"{prefix}.{key}" if prefix else key, above)
+
     def _named_tensors(
-        self, kind: type[Tensor] | tuple[type[Tensor], ...], *, once: bool = True
+        self, *kinds: type[Tensor], once: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         seen: set[int] = set()
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, kind) and not (once and id(value) in seen):
-                    seen.add(id(value))
-                    yield f"{prefix}.{name}" if prefix else name, value
+        for prefix, module in self.named_modules() if once else self._named_paths():
+            # Kind by kind, so that a module's parameters come before its buffers, as in PyTorch.
+            for kind in kinds:
+                for name, value in vars(module).items():
+                    if isinstance(value, kind) and not (once and id(value) in seen):
+                        seen.add(id(value))
+                        yield f"{prefix}.{name}" if prefix else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield every parameter once, with its dotted name."""
@@ -128,7 +140,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return parameters and buffers by name, as constants that share their memory."""
-        tensors = self._named_tensors((Parameter, Buffer), once=False)
+        tensors = self._named_tensors(Parameter, Buffer, once=False)
         return {name: tensor.detach() for name, tensor in tensors}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
@@ -146,7 +158,7 @@ class Module:
         ValueError
             Names or shapes do not fit: all of them are listed, and nothing has been changed.
         """
-        own = dict(self._named_tensors((Parameter, Buffer), once=False))
+        own = dict(self._named_tensors(Parameter, Buffer, once=False))
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         misshaped = [
@@ -188,8 +200,16 @@ class Module:
                 parameter.grad = None
 
     def to(self, dtype: DTypeLike) -> Self:
-        """Convert all floating parameters and buffers, before an optimizer is made of them."""
-        for _, tensor in self._named_tensors((Parameter, Buffer)):
+        """Convert all floating parameters and buffers, before an optimizer is made of them.
+
+        Raises
+        ------
+        TypeError
+            ``dtype`` is not floating.
+        """
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"to: a floating dtype is wanted, got {np.dtype(dtype)}")
+        for _, tensor in self._named_tensors(Parameter, Buffer):
             if tensor.dtype.kind == "f" and tensor.dtype != dtype:
                 wanted = tensor.requires_grad
                 tensor.requires_grad_(False)

@@ -110,7 +110,7 @@ def conv2d(
         )
     if bias is not None and shape_of(bias) != wanted[:1]:
         raise ValueError(f"conv2d: bias {shape_of(bias)} does not fit weight {wanted}")
-    steps, holes = pair(stride, "stride"), pair(dilation, "dilation")
+    steps, holes = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
     around = _padding(padding, wanted[2:], steps, holes)
     kernel.output_size("conv2d", shape[2:], wanted[2:], steps, around, holes)
     return _conv2d(x, weight, bias, stride=steps, padding=around, dilation=holes)
@@ -131,4 +131,4 @@ def _padding(
         return reach[0] // 2, reach[1] // 2
     if isinstance(padding, str):
         raise ValueError(f"conv2d: padding must be numbers, 'same' or 'valid', got {padding!r}")
-    return pair(padding, "padding")
+    return pair(padding, "conv2d: padding")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array, Box, Primitive, Rule, primitive
-from minidl.ops.shape import broadcast_to
+from minidl.ops.arithmetic import where
+from minidl.ops.shape import broadcast_to, reshape, shape_of
 
 
 class _Slot:
@@ -67,6 +68,7 @@ _getitem: Primitive = primitive(
         ),
     ),
     jvp=(lambda t, out, x, *arrays, template: _getitem(t, *arrays, template=template),),
+    view=True,
 )
 _index_add: Primitive = primitive(
     "index_add",
@@ -108,9 +110,32 @@ def _into_zeros(t: Any, out: Any, arrays: tuple[Any, ...], template: tuple[Any, 
     return _setitem(np.zeros(shape, t.dtype), broadcast_to(t, target), *arrays, template=template)
 
 
+def _number_of_writes(
+    *arrays: Array, template: tuple[Any, ...], shape: tuple[int, ...]
+) -> tuple[Array, Array]:
+    order = np.zeros(shape, np.intp)
+    index = _fill(template, arrays)
+    numbers = np.arange(order[index].size).reshape(order[index].shape)
+    order[index] = numbers
+    return order[index], numbers
+
+
+# Which of the written elements are still there, where an index of integers may name a place twice.
+_survives: Primitive = primitive(
+    "survives", lambda *arrays, **where_to: np.equal(*_number_of_writes(*arrays, **where_to))
+)
+
+
+def _read_back(g: Any, arrays: tuple[Any, ...], template: tuple[Any, ...]) -> Any:
+    found = _getitem(g, *arrays, template=template)
+    if all(array.dtype == np.bool_ for array in arrays):
+        return found
+    return where(_survives(*arrays, template=template, shape=tuple(g.shape)), found, 0.0)
+
+
 _put_rules: tuple[Rule, Rule] = (
     lambda g, _out, _x, _value, *arrays, template: _erase(g, arrays, template),
-    lambda g, _out, _x, _value, *arrays, template: _getitem(g, *arrays, template=template),
+    lambda g, _out, _x, _value, *arrays, template: _read_back(g, arrays, template),
 )
 _setitem: Primitive = primitive(
     "setitem",
@@ -132,6 +157,17 @@ def setitem(x: Any, index: Any, value: Any) -> Any:
         The index does not fit ``x``.
     ValueError
         ``value`` does not broadcast to the indexed part.
+    TypeError
+        ``value`` is of a floating dtype and ``x`` is not: fractions and derivatives would be lost.
     """
     template, arrays = split(index)
+    into, dtype = getattr(x, "dtype", None), getattr(value, "dtype", None)
+    if dtype is not None and dtype.kind == "f" and into is not None and into.kind != "f":
+        raise TypeError(f"setitem: {dtype} into an array of {into}; convert one with .to() first")
+    shape = shape_of(value)
+    if shape and shape[0] == 1:
+        # NumPy admits more leading axes of length 1 than the indexed part has; gradients must not.
+        while shape and shape[0] == 1:
+            shape = shape[1:]
+        value = reshape(value, shape)
     return _setitem(x, value, *arrays, template=template)

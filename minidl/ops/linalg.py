@@ -37,7 +37,8 @@ def matmul(x: Any, y: Any) -> Any:
     ValueError
         The inner lengths differ, or an argument is a single number.
     """
-    if len(shape_of(x)) == 2 and len(shape_of(y)) == 2:
+    rows, columns = shape_of(x), shape_of(y)
+    if len(rows) == len(columns) == 2 and rows[1] == columns[0]:
         return _matmul(x, y)
     return _matmul_any_rank(x, y)
 

@@ -54,9 +54,9 @@ def _window(
     shape = shape_of(x)
     if len(shape) != 4:
         raise ValueError(f"{name}: images of shape (N, C, H, W) are wanted, got {shape}")
-    size = pair(kernel_size, "kernel_size")
-    steps = size if stride is None else pair(stride, "stride")
-    around = pair(padding, "padding")
+    size = pair(kernel_size, f"{name}: kernel_size")
+    steps = size if stride is None else pair(stride, f"{name}: stride")
+    around = pair(padding, f"{name}: padding")
     if min(size) < 1:
         raise ValueError(f"{name}: kernel_size must be at least 1, got {size}")
     if around[0] > size[0] // 2 or around[1] > size[1] // 2:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
-from minidl.ops.arithmetic import eq
+from minidl.ops.arithmetic import eq, where
 from minidl.ops.shape import broadcast_to, reshape, shape_of
 
 Dim: TypeAlias = int | Sequence[int] | None
@@ -100,8 +100,12 @@ def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -
     IndexError
         An axis is out of range.
     """
-    over = axes(dim, np.ndim(x), "var")
-    _require_float("var", x)
+    return _variance("var", x, dim, correction, keepdim)
+
+
+def _variance(name: str, x: Any, dim: Dim, correction: float, keepdim: bool) -> Any:
+    over = axes(dim, np.ndim(x), name)
+    _require_float(name, x)
     count = math.prod(shape_of(x)[axis] for axis in over)
     centered = x - mean(x, over, keepdim=True)
     total = _sum(centered * centered, dim=over, keepdim=keepdim)
@@ -109,8 +113,14 @@ def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -
 
 
 def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
-    """Return the square root of `var`."""
-    return var(x, dim, correction, keepdim) ** 0.5
+    """Return the square root of `var`; its derivative where all elements are equal is taken as 0.
+
+    Errors are those of `var`.
+    """
+    variance = _variance("std", x, dim, correction, keepdim)
+    # √ has slope ∞ at 0, which times the 0 of the variance's own derivative would be NaN.
+    flat = eq(variance, 0)
+    return where(flat, 0.0, where(flat, 1.0, variance) ** 0.5)
 
 
 def _require_float(name: str, x: Any) -> None:
@@ -178,16 +188,19 @@ _argmin: Primitive = primitive(
 )
 
 
+def _one_axis(dim: int | None, x: Any, name: str) -> int | None:
+    over = None if dim is None else axes(dim, np.ndim(x), name)
+    return over[0] if over else None
+
+
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the index of the first largest element along ``dim`` (of the flat array for None)."""
-    over = None if dim is None else axes(dim, np.ndim(x), "argmax")[0]
-    return _argmax(x, dim=over, keepdim=keepdim)
+    return _argmax(x, dim=_one_axis(dim, x, "argmax"), keepdim=keepdim)
 
 
 def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the index of the first smallest element along ``dim`` (of the flat array for None)."""
-    over = None if dim is None else axes(dim, np.ndim(x), "argmin")[0]
-    return _argmin(x, dim=over, keepdim=keepdim)
+    return _argmin(x, dim=_one_axis(dim, x, "argmin"), keepdim=keepdim)
 
 
 def _put(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
@@ -244,6 +257,8 @@ def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _extremum(x: Any, select: Any, dim: int, keepdim: bool) -> Extremum:
+    if not np.ndim(x):
+        return Extremum(x, select(x, dim))
     indices = select(x, dim, keepdim=True)
     values = _pick_along(x, indices, dim=dim)
     if not keepdim:

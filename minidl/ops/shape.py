@@ -23,6 +23,7 @@ _reshape: Primitive = primitive(
     lambda x, *, shape: np.reshape(x, shape),
     vjp=(lambda g, _out, x, *, shape: _reshape(g, shape=x.shape),),
     jvp=(linear,),
+    view=True,
 )
 
 
@@ -99,6 +100,7 @@ _permute: Primitive = primitive(
     lambda x, *, dims: np.transpose(x, dims),
     vjp=(lambda g, _out, _x, *, dims: _permute(g, dims=inverse(dims)),),
     jvp=(linear,),
+    view=True,
 )
 
 
@@ -145,6 +147,7 @@ _broadcast_to: Primitive = primitive(
     lambda x, *, shape: np.broadcast_to(x, shape),
     vjp=(lambda g, _out, _x, *, shape: g,),  # the engine sums it back
     jvp=(linear,),
+    view=True,
 )
 
 
@@ -160,9 +163,19 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
 
 
 def expand(x: Any, *shape: Any) -> Any:
-    """Return `broadcast_to` under PyTorch's name; a size of -1 keeps that axis as it is."""
+    """Return `broadcast_to` under PyTorch's name; a size of -1 keeps that axis as it is.
+
+    Raises
+    ------
+    ValueError
+        ``x`` does not broadcast to ``shape``.
+    """
     sizes = unpack(shape)
     own = (1,) * (len(sizes) - len(shape_of(x))) + shape_of(x)
+    if len(own) != len(sizes):
+        raise ValueError(
+            f"expand: shape {own} cannot become {sizes}: a size is wanted for each of its axes"
+        )
     wanted = tuple(old if size == -1 else size for old, size in zip(own, sizes, strict=True))
     return broadcast_to(x, wanted)
 
@@ -224,9 +237,8 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
         raise ValueError(
             f"stack: at least one tensor, all of one shape, wanted; got {sorted(shapes)}"
         )
-    return cat(
-        [unsqueeze(tensor, dim) for tensor in tensors], _axis(dim, len(shapes.pop()) + 1, "stack")
-    )
+    axis = _axis(dim, len(shapes.pop()) + 1, "stack")
+    return cat([unsqueeze(tensor, axis) for tensor in tensors], axis)
 
 
 def _as_dtype(x: Array, *, dtype: np.dtype[Any]) -> Array:
@@ -234,7 +246,7 @@ def _as_dtype(x: Array, *, dtype: np.dtype[Any]) -> Array:
 
 
 _cast: Primitive = primitive(
-    "cast", _as_dtype, vjp=(lambda g, _out, _x, *, dtype: g,), jvp=(linear,)
+    "cast", _as_dtype, vjp=(lambda g, _out, _x, *, dtype: g,), jvp=(linear,), view=True
 )
 _cast_to_integer: Primitive = primitive("cast", _as_dtype)
 

@@ -29,18 +29,23 @@ def _stable_logsumexp(x: Array, *, dim: tuple[int, ...], keepdim: bool) -> Array
     return out if keepdim else np.squeeze(out, axis=dim)
 
 
+def _above_minus_inf(out: Any) -> Any:
+    """Where all of x is -inf so is the result; -inf - -inf would be NaN, the derivative is 0."""
+    return where(eq(out, -np.inf), 0.0, out)
+
+
 _logsumexp: Primitive = primitive(
     "logsumexp",
     _stable_logsumexp,
     # d/dx log Σ exp x = softmax(x); written from `out`, so the exponentials are not summed twice
     vjp=(
         lambda g, out, x, *, dim, keepdim: (
-            restore(g, dim, keepdim) * exp(x - restore(out, dim, keepdim))
+            restore(g, dim, keepdim) * exp(x - restore(_above_minus_inf(out), dim, keepdim))
         ),
     ),
     jvp=(
         lambda t, out, x, *, dim, keepdim: sum(
-            t * exp(x - restore(out, dim, keepdim)), dim, keepdim
+            t * exp(x - restore(_above_minus_inf(out), dim, keepdim)), dim, keepdim
         ),
     ),
 )

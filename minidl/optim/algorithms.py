@@ -94,6 +94,7 @@ class Adam(Optimizer):
 
     state_names: ClassVar = ("exp_avg", "exp_avg_sq")
     decoupled: ClassVar[bool] = False
+    fixed: ClassVar = {"decoupled_weight_decay": False}
 
     @checked
     def __init__(
@@ -141,6 +142,7 @@ class AdamW(Adam):
     """
 
     decoupled: ClassVar = True
+    fixed: ClassVar = {"decoupled_weight_decay": True}
 
     @checked
     def __init__(

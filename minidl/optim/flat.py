@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,10 +54,24 @@ class FlatParameters:
         for i in range(len(self.parameters)):
             self._adopt(i)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parameters": self.parameters, "state": self.state, "steps": self.steps}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        # Copied one by one (deepcopy, pickle), views would no longer be views of the flat arrays,
+        # and a step would change arrays that no parameter looks at.
+        FlatParameters.__init__(self, saved["parameters"], tuple(saved["state"]))
+        self.state, self.steps = saved["state"], saved["steps"]
+
     def _adopt(self, i: int) -> None:
         """Move a parameter (and the gradient it has) into its piece."""
         parameter, (value, grad) = self.parameters[i], self.views[i]
         if parameter.value is not value:
+            if parameter.dtype != value.dtype:
+                raise TypeError(
+                    f"a parameter of shape {parameter.shape} became {parameter.dtype} after the "
+                    f"optimizer was made, which holds {value.dtype}; convert the model before"
+                )
             value[...] = parameter.value
             parameter.value = value
         leaf = parameter.trace

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
 
+from minidl import arguments
 from minidl.optim.flat import FlatParameters, Segment
 from minidl.tensor import Tensor
+
+#: What PyTorch's groups hold beside an optimizer's settings, without effect on its result.
+_WITHOUT_EFFECT = {"params", "initial_lr", "foreach", "fused", "capturable", "differentiable"}
 
 
 class Optimizer:
@@ -21,7 +25,8 @@ class Optimizer:
     Parameters
     ----------
     params
-        Tensors that require a gradient, or dicts with ``"params"`` and settings of their own.
+        Leaf Tensors, or dicts with ``"params"`` and settings of their own. One that requires no
+        gradient (a frozen parameter) is left alone until it does.
     defaults
         Settings of groups that do not give them.
 
@@ -30,11 +35,13 @@ class Optimizer:
     ValueError
         There are no parameters, or one is in two groups.
     TypeError
-        Something is not a Tensor of a floating dtype that requires a gradient.
+        Something is not a leaf Tensor of a floating dtype, or a single one is given bare.
     """
 
     #: Names of the arrays kept for each parameter.
     state_names: ClassVar[tuple[str, ...]] = ()
+    #: Settings of PyTorch's optimizer of this name that this one has for good.
+    fixed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]
@@ -42,6 +49,11 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self._flat: list[list[FlatParameters]] = []
+        if isinstance(params, Tensor):
+            # It iterates over its rows, which are no parameters.
+            raise TypeError(
+                f"{type(self).__name__}: a list of parameters is wanted, got a single Tensor"
+            )
         given = list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
@@ -55,8 +67,14 @@ class Optimizer:
         Raises
         ------
         ValueError
-            A parameter is in a group already, or a setting is unknown.
+            A parameter is in a group already, or a setting is unknown or out of bounds.
+        TypeError
+            Something is not a leaf Tensor of a floating dtype, or not a group.
         """
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError(
+                f"{type(self).__name__}: a group is a dict with 'params', got {group!r}"
+            )
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         unknown = group.keys() - self.defaults.keys() - {"params"}
@@ -81,15 +99,26 @@ class Optimizer:
             known.add(id(parameter))
             by_dtype[parameter.dtype].append(parameter)
         settings = {**self.defaults, **group, "params": params}
+        self._check_bounds(group)
         self.check(settings)
         self.param_groups.append(settings)
         self._flat.append([FlatParameters(part, self.state_names) for part in by_dtype.values()])
+
+    def _check_bounds(self, settings: Mapping[str, Any]) -> None:
+        """Hold a group's own settings against the bounds in the constructor's signature."""
+        named = self.defaults.keys() & settings.keys()
+        hints = get_type_hints(type(self).__init__, include_extras=True) if named else {}
+        for name in sorted(named & hints.keys()):
+            arguments.check(name, settings[name], hints[name])
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError where settings contradict each other; what subclasses may define."""
 
     def update(self, segment: Segment, settings: Mapping[str, Any]) -> None:
-        """Change ``segment.value`` in place by one step; what subclasses define."""
+        """Change ``segment.value`` in place by one step; what subclasses define.
+
+        In place means ``p = segment.value``, ``p -= …``: a segment's fields can't be assigned to.
+        """
         raise TypeError(f"{type(self).__name__} has no update(); define its formula there")
 
     def step(self) -> None:
@@ -137,35 +166,63 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over state and settings that `state_dict` returned.
+        """Take over state and settings that `state_dict` returned, here or in PyTorch (as arrays).
 
         Raises
         ------
         ValueError
-            The groups or shapes differ from this optimizer's; nothing has been changed.
+            Groups, shapes or settings do not fit this optimizer; nothing has been changed.
         """
-        groups, state = state_dict["param_groups"], state_dict["state"]
+        groups = state_dict["param_groups"]
+        # JSON has no whole numbers for keys, only strings.
+        state = {int(number): entry for number, entry in state_dict["state"].items()}
         own = [len(group["params"]) for group in self.param_groups]
         found = [len(group["params"]) for group in groups]
         if own != found:
             raise ValueError(
                 f"{type(self).__name__}: parameters in groups: {own} here, {found} in the state"
             )
+        settings = [self._settings(group) for group in groups]
         places = self._places()
-        for number, entry in state.items():
-            shape = places[int(number)][0].parameters[places[int(number)][1]].shape
-            for name in self.state_names:
-                found_shape = np.shape(entry[name]) if name in entry else "nothing"
-                if found_shape != shape:
-                    raise ValueError(
-                        f"{type(self).__name__}: state {name!r} of parameter {number}: "
-                        f"wanted shape {shape}, got {found_shape}"
-                    )
-        for group, settings in zip(self.param_groups, groups, strict=True):
-            group.update({key: value for key, value in settings.items() if key != "params"})
+        self._check_state(state, places)
+        for group, saved in zip(self.param_groups, settings, strict=True):
+            group.update(saved)
         for number, (part, i) in enumerate(places):
-            entry = state.get(number, state.get(str(number)))
-            part.steps[i] = int(entry["step"]) if entry else 0
+            entry = state.get(number)
+            # PyTorch's SGD counts no steps; where it has state there was at least one.
+            part.steps[i] = int(entry.get("step", 1)) if entry else 0
             for name, array in part.state.items():
                 piece = array[part.pieces[i]]
                 piece[...] = np.asarray(entry[name]).reshape(-1) if entry else 0.0
+
+    def _settings(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of this optimizer in a saved group; others must be off, or as they are here."""
+        for key, value in saved.items():
+            foreign = key not in self.defaults and key not in _WITHOUT_EFFECT
+            if foreign and bool(value) != self.fixed.get(key, False):
+                raise ValueError(
+                    f"{type(self).__name__}: the state was saved with {key}={value!r}, which this "
+                    "optimizer does not do"
+                )
+        settings = {key: value for key, value in saved.items() if key in self.defaults}
+        self._check_bounds(settings)
+        self.check({**self.defaults, **settings})
+        return settings
+
+    def _check_state(
+        self, state: Mapping[int, Mapping[str, Any]], places: list[tuple[FlatParameters, int]]
+    ) -> None:
+        for number, entry in state.items():
+            if not 0 <= number < len(places):
+                raise ValueError(
+                    f"{type(self).__name__}: state of parameter {number}; there are {len(places)}"
+                )
+            part, i = places[number]
+            shape = part.parameters[i].shape
+            for name in self.state_names:
+                if name not in entry or np.shape(entry[name]) != shape:
+                    got = np.shape(entry[name]) if name in entry else "nothing"
+                    raise ValueError(
+                        f"{type(self).__name__}: state {name!r} of parameter {number}: "
+                        f"wanted shape {shape}, got {got}"
+                    )

@@ -8,6 +8,7 @@ is created.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.data import ArrayDataset, DataLoader, split
-from minidl.nn import Module, MSELoss, Sequential
+from minidl.nn import CrossEntropyLoss, Module, MSELoss, Sequential
 from minidl.nn.functional import one_hot
 from minidl.optim import Optimizer
 from minidl.tensor import Tensor
@@ -60,6 +61,11 @@ def build_data(config: Config) -> Data:
         path = ("data", "val_fraction")
         if spec.val_fraction:
             rest, held_out = split(dataset.train, fraction=spec.val_fraction, seed=config.seed)
+            if not (len(rest) and len(held_out)):
+                raise ValueError(
+                    f"{spec.val_fraction} of {len(dataset.train):,} samples leaves {len(rest):,} "
+                    f"for training and {len(held_out):,} for validation; both want some"
+                )
 
         def loader(part: ArrayDataset, size: int, **how: Any) -> DataLoader:
             return DataLoader(part, size, mean=dataset.mean, std=dataset.std, **how)
@@ -70,7 +76,6 @@ def build_data(config: Config) -> Data:
         )
         # Evaluation keeps no graph, so its batches may be larger; they do not change its result.
         large = max(spec.batch_size, 256)
-        path = ("data", "val_fraction")
         val = None if held_out is None else loader(held_out, large)
         return Data(
             name=dataset.name,
@@ -135,7 +140,7 @@ def _build_module(
         module = cls(**arguments).eval()
         with no_grad():
             x = module(x)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, MemoryError) as error:
         raise config.problem(
             path, f"{spec.type} on an input of shape {_shown(x)}: {error}"
         ) from error
@@ -159,6 +164,27 @@ class Experiment:
     rng: np.random.Generator
     total_steps: int
 
+    def mean_loss(self, loss: float, labels: Tensor) -> tuple[float, float]:
+        """Return a batch's loss as a mean over samples, and the weight it has in a larger mean.
+
+        Without class weights that is the number of samples. With them a batch's mean is one over
+        the sum of its samples' weights, and batches average exactly only by these sums.
+        """
+        if isinstance(self.loss, CrossEntropyLoss):
+            truth = labels.numpy()
+            truth = truth[truth != self.loss.ignore_index]
+            classes = self.loss.weight
+            weight = float(len(truth) if classes is None else classes.numpy()[truth].sum())
+        else:
+            weight = float(len(labels))
+        if not weight:
+            return 0.0, 0.0
+        return (loss / weight if getattr(self.loss, "reduction", "") == "sum" else loss), weight
+
+    def measure(self, logits: Tensor, labels: Tensor) -> tuple[float, float]:
+        """Return what `mean_loss` makes of these logits."""
+        return self.mean_loss(self.loss(logits, self.targets(labels)).item(), labels)
+
     def targets(self, labels: Tensor) -> Tensor:
         """Return class labels as the loss takes them: as one-hot floats for a squared error."""
         if isinstance(self.loss, MSELoss):
@@ -178,6 +204,7 @@ def build(config: Config) -> Experiment:
     rng = np.random.default_rng([config.seed, 1])
     model = build_model(config, data.sample_shape, rng)
     _check_output(config, model, data)
+    _check_smallest_batch(config, model, data)
     loss = _construct(config, "loss", config.loss)
     if getattr(loss, "reduction", "mean") == "none":
         raise config.problem(
@@ -190,7 +217,9 @@ def build(config: Config) -> Experiment:
     schedule = None
     if config.schedule is not None:
         schedule = _construct(config, "schedule", config.schedule, optimizer, total_steps)
-    return Experiment(data, model, loss, optimizer, schedule, rng, total_steps)
+    experiment = Experiment(data, model, loss, optimizer, schedule, rng, total_steps)
+    _check_loss(config, experiment)
+    return experiment
 
 
 def _construct(config: Config, section: str, spec: Spec, *positional: Any) -> Any:
@@ -213,3 +242,32 @@ def _check_output(config: Config, model: Module, data: Data) -> None:
             f"{len(data.classes)} classes: wanted (N, {len(data.classes)})",
             "end with Flatten and a Linear layer whose `out_features` is the number of classes",
         )
+
+
+def _check_smallest_batch(config: Config, model: Module, data: Data) -> None:
+    """Batch normalization refuses some batches of one sample, which an epoch may end with."""
+    left_over = len(data.train.dataset) % data.train.batch_size
+    smallest = data.train.batch_size if data.train.drop_last or not left_over else left_over
+    if smallest > 1:
+        return
+    probe = Tensor(np.zeros((1, *data.sample_shape), np.float32))
+    try:
+        # A copy: a forward pass in training moves running statistics and the generator.
+        with no_grad():
+            copy.deepcopy(model).train()(probe)
+    except ValueError as error:
+        raise config.problem(
+            ("data", "batch_size"),
+            f"of {len(data.train.dataset):,} training samples, batches of {data.train.batch_size} "
+            f"leave one with a single sample, which the model cannot be trained on: {error}",
+            "choose another `batch_size`, or set `drop_last: true`",
+        ) from error
+
+
+def _check_loss(config: Config, experiment: Experiment) -> None:
+    classes = len(experiment.data.classes)
+    logits, labels = Tensor(np.zeros((classes, classes), np.float32)), Tensor(np.arange(classes))
+    try:
+        experiment.measure(logits, labels)
+    except (ValueError, TypeError, IndexError) as error:
+        raise config.problem(("loss",), str(error)) from error

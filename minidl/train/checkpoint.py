@@ -8,10 +8,12 @@ the manifest names is whole. Nothing is pickled: loading a checkpoint runs no co
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,16 @@ class CheckpointError(ValueError):
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or, after a crash, as it was before."""
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):  # half a file would help to fill a full disk
+            part.unlink(missing_ok=True)
+        raise
     _sync_directory(path.parent)
 
 
@@ -123,7 +130,8 @@ def save_checkpoint(
     }
     path = directory / "last.json"
     write_atomically(path, json.dumps(manifest, indent=1).encode())
-    for other in directory.glob("state-*.safetensors"):
+    # Those of earlier checkpoints, and halves of files that a crash has left.
+    for other in directory.glob("state-*"):
         if other.name != tensors.name:
             other.unlink()
     return path
@@ -139,36 +147,78 @@ def load_checkpoint(
     CheckpointError
         The manifest or its arrays are missing, damaged, or of another model; nothing is changed.
     """
+    manifest = _read_manifest(path)
+    arrays = _read_state(path, manifest)
+    # A copy: these share the memory that is about to be written.
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), rng.bit_generator.state))
+    try:
+        _restore(manifest, arrays, model, optimizer, rng)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        model.load_state_dict(before[0])
+        optimizer.load_state_dict(before[1])
+        rng.bit_generator.state = before[2]
+        raise CheckpointError(f"{path}: of another model or optimizer: {error}") from error
+    progress: dict[str, Any] = manifest["progress"]
+    return progress
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
-        tensors = path.parent / manifest["file"]
-        content = tensors.read_bytes()
     except FileNotFoundError as error:
-        raise CheckpointError(f"{error.filename}: there is no such file") from error
-    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: there is no such file") from error
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a checkpoint's manifest ({error})") from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path}: not a checkpoint's manifest (no JSON object)")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {manifest.get('format')!r}, wanted {FORMAT}")
+    kinds = {"file": str, "sha256": str, "optimizer": dict, "rng": dict, "progress": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest.get(key), kind):
+            raise CheckpointError(
+                f"{path}: not a checkpoint's manifest ({key!r} is {manifest.get(key)!r})"
+            )
+    return manifest
+
+
+def _read_state(path: Path, manifest: Mapping[str, Any]) -> dict[str, Array]:
+    tensors = path.parent / Path(manifest["file"]).name  # in the same directory, and nowhere else
+    try:
+        content = tensors.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{tensors}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{tensors}: cannot be read ({error})") from error
     found = hashlib.sha256(content).hexdigest()
     if found != manifest["sha256"]:
         raise CheckpointError(
             f"{tensors}: damaged: its SHA-256 is {found[:16]}…, wanted {manifest['sha256'][:16]}…"
         )
-    arrays, _ = read_arrays(tensors)
+    return read_arrays(tensors)[0]
+
+
+def _restore(
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    model: Module,
+    optimizer: Optimizer,
+    rng: np.random.Generator,
+) -> None:
+    groups, steps = manifest["optimizer"]["param_groups"], manifest["optimizer"]["steps"]
+    for own, found in zip(optimizer.param_groups, groups, strict=True):
+        if own.keys() != found.keys():
+            raise ValueError(f"settings {sorted(own)} are wanted, got {sorted(found)}")
+    wanted = {f"optimizer.{number}.{name}" for number in steps for name in optimizer.state_names}
+    odd = wanted.symmetric_difference(name for name in arrays if name.startswith("optimizer."))
+    if odd:
+        raise ValueError(f"the optimizer's state does not fit: {', '.join(sorted(odd))}")
     weights = {n.removeprefix("model."): a for n, a in arrays.items() if n.startswith("model.")}
+    model.load_state_dict(weights)
     state = {
         int(number): {"step": step}
         | {name: arrays[f"optimizer.{number}.{name}"] for name in optimizer.state_names}
-        for number, step in manifest["optimizer"]["steps"].items()
+        for number, step in steps.items()
     }
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    try:
-        model.load_state_dict(weights)
-        groups = manifest["optimizer"]["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-    except ValueError as error:
-        model.load_state_dict(before)
-        raise CheckpointError(f"{path}: of another model or optimizer: {error}") from error
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
     rng.bit_generator.state = manifest["rng"]
-    progress: dict[str, Any] = manifest["progress"]
-    return progress

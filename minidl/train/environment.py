@@ -43,7 +43,8 @@ def git_commit(directory: Path) -> str | None:
 
 def _git(directory: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(directory), *arguments],
+        # Without its optional locks, `status` would get in the way of the user's own git.
+        ["git", "--no-optional-locks", "-C", str(directory), *arguments],
         capture_output=True,
         text=True,
         check=True,

@@ -34,9 +34,7 @@ def evaluate_run(
     CheckpointError
         The directory is no run, or its model is missing, damaged, or of another shape.
     ConfigError
-        The run's config, so changed, cannot be built.
-    ValueError
-        There is no such part.
+        The run's config, so changed, cannot be built, or has no such part.
     """
     run = RunDirectory(directory)
     if not run.config.is_file():
@@ -50,10 +48,13 @@ def evaluate_run(
         raise CheckpointError(f"{run.weights}: {error}") from error
     loader = {"test": experiment.data.test, "val": experiment.data.val}.get(part)
     if loader is None:
-        raise ValueError(f"there are no {part!r} samples; wanted 'test', or 'val' where held out")
+        raise config.problem(
+            ("data", "val_fraction"),
+            f"there are no {part!r} samples; wanted 'test', or 'val' where some are held out",
+        )
     found = evaluate(
         experiment.model,
-        lambda logits, labels: experiment.loss(logits, experiment.targets(labels)),
+        experiment.measure,
         loader,
         part=part,
         classes=len(experiment.data.classes),

@@ -27,7 +27,9 @@ def save_best(path: Path, model: Module, data: Data) -> None:
         "mean": data.mean,
         "std": data.std,
     }
-    save_model(path, model, {key: json.dumps(value) for key, value in about.items()})
+    # Under one key: safetensors writes several in an order of chance, and the same training would
+    # not give the same bytes.
+    save_model(path, model, {"minidl": json.dumps(about)})
 
 
 class Predictor:
@@ -61,7 +63,7 @@ class Predictor:
         """
         arrays, about = read_arrays(directory / "model.safetensors")
         try:
-            facts: dict[str, Any] = {key: json.loads(value) for key, value in about.items()}
+            facts: dict[str, Any] = json.loads(about["minidl"])
             channels, height, width = facts["sample_shape"]
             shape = (int(channels), int(height), int(width))
             config = load_config(directory / "config.yaml")
@@ -88,13 +90,16 @@ class Predictor:
         Raises
         ------
         ValueError
-            The samples are not of the shape that the model was trained on.
+            The samples are not uint8, or not of the shape that the model was trained on.
         """
         if samples.shape[1:] != self.sample_shape:
             raise ValueError(
                 f"samples of shape (N, {', '.join(map(str, self.sample_shape))}) are wanted, "
                 f"got {samples.shape}"
             )
+        if samples.dtype != np.uint8:
+            # Floats would be normalized as if they were 0..1 already, and give nonsense quietly.
+            raise ValueError(f"raw uint8 samples (0..255) are wanted, got {samples.dtype}")
         parts = []
         with no_grad():
             for start in range(0, len(samples), 256):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,25 +18,28 @@ from minidl.nn import Module
 class Average:
     """Mean of a loss and share of correct classes, over samples.
 
-    Sums are kept in float64, weighted by the number of samples, so a smaller last batch counts
-    for what it is.
+    Sums are kept in float64, weighted by the number of samples (or the sum of their classes'
+    weights), so a smaller last batch counts for what it is.
     """
 
     def __init__(self) -> None:
         self.loss = 0.0
+        self.weight = 0.0
         self.correct = 0
         self.count = 0
 
-    def add(self, loss: float, correct: int, count: int) -> None:
-        """Take in a batch: its mean loss, and how many of its ``count`` samples were right."""
-        self.loss += loss * count
+    def add(self, loss: tuple[float, float], correct: int, count: int) -> None:
+        """Take in a batch: its mean loss and its weight, and how many of ``count`` were right."""
+        mean, weight = loss
+        self.loss += mean * weight
+        self.weight += weight
         self.correct += correct
         self.count += count
 
     def metrics(self, part: str) -> dict[str, float]:
         """Return ``{part}/loss`` and ``{part}/accuracy``."""
         return {
-            f"{part}/loss": self.loss / self.count,
+            f"{part}/loss": self.loss / self.weight if self.weight else math.nan,
             f"{part}/accuracy": self.correct / self.count,
         }
 
@@ -50,7 +54,7 @@ class Evaluation:
 
 def evaluate(
     model: Module,
-    loss: Callable[[Any, Any], Any],
+    loss: Callable[[Any, Any], tuple[float, float]],
     loader: DataLoader,
     *,
     part: str,
@@ -62,7 +66,8 @@ def evaluate(
     Parameters
     ----------
     loss
-        Takes logits ``(N, classes)`` and labels ``(N,)``; returns the batch's mean.
+        Takes logits ``(N, classes)`` and labels ``(N,)``; returns the batch's mean and the weight
+        it has in a larger mean (as `Experiment.measure` does).
     part
         Prefix of the metrics' names: ``val``, ``test``.
     on_batch
@@ -77,7 +82,7 @@ def evaluate(
             for inputs, labels in loader:
                 logits = model(inputs)
                 truth, guess = labels.numpy(), logits.numpy().argmax(axis=1)
-                average.add(loss(logits, labels).item(), int((guess == truth).sum()), len(truth))
+                average.add(loss(logits, labels), int((guess == truth).sum()), len(truth))
                 np.add.at(confusion, (truth, guess), 1)
                 on_batch()
     finally:

@@ -100,9 +100,15 @@ def same_but_for_spelling(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def similar(word: str, candidates: Sequence[str], *, cutoff: float = 0.65) -> str | None:
-    """Return the candidate nearest to ``word``, or None where none is nearer than ``cutoff``."""
+    """Return the candidate nearest to ``word``, or None where none is nearer than ``cutoff``.
+
+    A name spelt out is known by its initials too: ``learning_rate`` for ``lr``.
+    """
     if len(word) > 60:  # no name is that long, and comparing long words is slow
         return None
+    initials = "".join(part[:1] for part in word.lower().split("_"))
+    if len(initials) > 1 and initials in candidates:
+        return initials
     by_fold = {_fold(name): name for name in candidates}
     nearest = difflib.get_close_matches(_fold(word), by_fold, n=1, cutoff=cutoff)
     return by_fold[nearest[0]] if nearest else None

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 
 class Reporter:
@@ -83,7 +84,9 @@ class Reporter:
 
     def table(self, title: str, rows: Mapping[str, str]) -> None:
         """Print the closing table."""
-        table = Table(title=title, title_justify="left", show_header=False, title_style="bold")
+        # As Text: in a plain string, brackets (of a path, say) would be taken for markup.
+        heading = Text(title, style="bold")
+        table = Table(title=heading, title_justify="left", show_header=False)
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in rows.items():

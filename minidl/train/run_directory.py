@@ -56,7 +56,9 @@ class RunDirectory:
             run.plots.mkdir()
             run.source.write_text(config.source_text, encoding="utf-8")
             run.config.write_text(config.to_yaml(), encoding="utf-8")
-            (run.model / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+            # The model is handed on to others, so where this run was tracked is left out.
+            untracked = config.model_copy(update={"tracking": None})
+            (run.model / "config.yaml").write_text(untracked.to_yaml(), encoding="utf-8")
             if overrides:
                 run.overrides.write_text("\n".join(overrides) + "\n", encoding="utf-8")
         except FileExistsError as error:

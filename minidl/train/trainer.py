@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl.optim import clip_grad_norm_
-from minidl.train import environment, plots
+from minidl.train import environment, mlflow_uri, plots
 from minidl.train.build import Experiment, build
 from minidl.train.checkpoint import read_arrays, save_checkpoint
 from minidl.train.config import Config
@@ -112,50 +112,63 @@ class Trainer:
         TrainingError
             The loss is no longer a finite number.
         """
-        run = RunDirectory.create(self.config, self.overrides)
-        tracker = self._start_tracking(run)
-        started = time.perf_counter()
         status: Status = "FAILED"
         exit_status = 0
         metrics: dict[str, float] = {}
+        tracker: Tracker | None = None
         report: TrackingReport | None = None
-        try:
-            with (
-                Journal(run.journal) as journal,
-                Interruption() as interruption,
-                self.reporter,
-            ):
-                session = _Session(self, run, journal, tracker, interruption)
+        # Listening from the first file to the last: what a signal finds begun is ended truthfully.
+        with Interruption() as interruption:
+            run = RunDirectory.create(self.config, self.overrides)
+            started = time.perf_counter()
+            try:
+                tracker = self._start_tracking(run)
+                with Journal(run.journal) as journal, self.reporter:
+                    session = _Session(self, run, journal, tracker, interruption)
+                    try:
+                        session.train()
+                        metrics = session.test()
+                        status = "FINISHED"
+                    except Interrupted as signal:
+                        # Set first: a second signal may come while the checkpoint is written.
+                        status, exit_status = "KILLED", signal.exit_status
+                        session.checkpoint()
+                        self.reporter.say(
+                            f"interrupted by {signal}: checkpoint in {run.checkpoints}"
+                        )
+                    except KeyboardInterrupt:
+                        status, exit_status = "KILLED", 130
+                        self.reporter.say("interrupted again: no checkpoint written")
+                    self._draw(run, session, tracker)
+            finally:
                 try:
-                    session.train()
-                    metrics = session.test()
-                    status = "FINISHED"
-                except Interrupted as signal:
-                    session.checkpoint()
-                    status, exit_status = "KILLED", signal.exit_status
-                    self.reporter.say(f"interrupted by {signal}: checkpoint in {run.checkpoints}")
-                except KeyboardInterrupt:
-                    status, exit_status = "KILLED", 130
-                    self.reporter.say("interrupted again: no checkpoint written")
-                self._draw(run, session, tracker)
-        finally:
-            if tracker is not None:
-                report = tracker.finish(status)
-            seconds = time.perf_counter() - started
-            run.finish(
-                {
-                    "status": status,
-                    "seconds": round(seconds, 3),
-                    "epochs": self.progress.epoch,
-                    "steps": self.progress.step,
-                    "best_epoch": self.progress.best_epoch,
-                    "metrics": metrics,
-                    "mlflow_run_id": report.run_id if report else None,
-                }
-            )
+                    report = tracker.finish(status) if tracker is not None else None
+                finally:
+                    seconds = time.perf_counter() - started
+                    self._summarize(run, status, seconds, metrics, report)
         result = Result(status, run.root, metrics, self.progress.best_epoch, report, exit_status)
         self._close(result, seconds)
         return result
+
+    def _summarize(
+        self,
+        run: RunDirectory,
+        status: Status,
+        seconds: float,
+        metrics: dict[str, float],
+        report: TrackingReport | None,
+    ) -> None:
+        run.finish(
+            {
+                "status": status,
+                "seconds": round(seconds, 3),
+                "epochs": self.progress.epoch,
+                "steps": self.progress.step,
+                "best_epoch": self.progress.best_epoch,
+                "metrics": metrics,
+                "mlflow_run_id": report.run_id if report else None,
+            }
+        )
 
     # ---- tracking --------------------------------------------------------------------------
 
@@ -165,6 +178,10 @@ class Trainer:
                 require_mlflow()
             except ModuleNotFoundError as error:
                 raise self.config.problem(("tracking",), str(error)) from error
+            try:
+                mlflow_uri.resolve_uri(self.config.tracking.uri)
+            except ValueError as error:
+                raise self.config.problem(("tracking", "uri"), str(error)) from error
 
     def _start_tracking(self, run: RunDirectory) -> Tracker | None:
         section = self.config.tracking
@@ -184,19 +201,17 @@ class Trainer:
             if loader is not None
         ]
         tags = environment.describe() | {"config.digest": self.config.digest()}
-        try:
-            return Tracker(
-                TrackingSettings(
-                    section.uri, section.experiment, section.system_metrics, section.log_model
-                ),
-                run_name=section.run_name or run.root.name,
-                params=self.config.flat(),
-                tags=tags | section.tags | {"run.directory": str(run.root.absolute())},
-                datasets=datasets,
-                on_message=self.reporter.say,
-            )
-        except ValueError as error:
-            raise self.config.problem(("tracking", "uri"), str(error)) from error
+        return Tracker(
+            TrackingSettings(
+                section.uri, section.experiment, section.system_metrics, section.log_model
+            ),
+            run_name=section.run_name or run.root.name,
+            # A password in the address of the server is not to be read by its users.
+            params=self.config.flat() | {"tracking.uri": mlflow_uri.redacted(section.uri)},
+            tags=tags | section.tags | {"run.directory": str(run.root.absolute())},
+            datasets=datasets,
+            on_message=self.reporter.say,
+        )
 
     # ---- what is left of a run -------------------------------------------------------------
 
@@ -204,7 +219,9 @@ class Trainer:
         if not plots.plots_available():
             self.reporter.say("no plots: matplotlib is wanted (pip install 'minidl[plot]')")
         else:
-            plots.plot_curves(read_journal(run.journal), run.plots / "curves.png")
+            monitor = self.config.trainer.monitor
+            entries = read_journal(run.journal)
+            plots.plot_curves(entries, run.plots / "curves.png", monitor=monitor)
             if session.confusion is not None:
                 classes = self.experiment.data.classes
                 plots.plot_confusion(session.confusion, classes, run.plots / "confusion.png")
@@ -212,8 +229,11 @@ class Trainer:
             return
         for path in sorted(run.plots.iterdir()):
             tracker.artifact(path, "plots")
-        for path in (run.source, run.config, run.journal):
-            tracker.artifact(path, "run")
+        tracker.artifact(run.journal, "run")
+        section = self.config.tracking
+        if section is not None and mlflow_uri.redacted(section.uri) == section.uri:
+            for path in (run.source, run.config):
+                tracker.artifact(path, "run")
         if run.weights.exists():
             data = self.experiment.data
             tracker.model(
@@ -318,26 +338,21 @@ class _Session:
             found = self.evaluate(data.val, "val").metrics
             self.log(found)
             figures |= found
+            self.hold_finite(found["val/loss"], f"the validation loss became {found['val/loss']}")
         self.keep_best(figures[self.settings.monitor])
         self.checkpoint()
         lr = self.experiment.optimizer.param_groups[0]["lr"]
         figures |= {"lr": lr, "throughput/samples_per_s": rate}
         self.reporter.epoch_ends(epoch, epochs, figures)
 
-    def step(self, inputs: Any, labels: Any) -> tuple[float, int]:
-        """Take one optimizer step; return the batch's loss and number of correct answers."""
+    def step(self, inputs: Any, labels: Any) -> tuple[tuple[float, float], int]:
+        """Take one optimizer step; return the batch's loss with its weight, and correct answers."""
         experiment, optimizer = self.experiment, self.experiment.optimizer
         optimizer.zero_grad()
         logits = experiment.model(inputs)
         loss = experiment.loss(logits, experiment.targets(labels))
         value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {self.progress.step + 1} (epoch "
-                f"{self.progress.epoch}); a smaller optimizer.lr (now "
-                f"{optimizer.param_groups[0]['lr']:g}) or trainer.clip_norm may help. The last "
-                f"checkpoint is in {self.run.checkpoints}"
-            )
+        self.hold_finite(value, f"the loss became {value} at step {self.progress.step + 1}")
         loss.backward()
         if self.settings.clip_norm is not None:
             clip_grad_norm_(experiment.model.parameters(), self.settings.clip_norm)
@@ -346,7 +361,18 @@ class _Session:
         if experiment.schedule is not None:
             experiment.schedule.set_step(self.progress.step)
         guess = logits.detach().numpy().argmax(axis=1)
-        return value, int(np.count_nonzero(guess == labels.numpy()))
+        return experiment.mean_loss(value, labels), int(np.count_nonzero(guess == labels.numpy()))
+
+    def hold_finite(self, value: float, what: str) -> None:
+        """Give up where a loss is no longer a number: nothing good comes after it."""
+        if math.isfinite(value):
+            return
+        last = self.run.checkpoints / "last.json"
+        raise TrainingError(
+            f"{what} (epoch {self.progress.epoch}); a smaller optimizer.lr (now "
+            f"{self.experiment.optimizer.param_groups[0]['lr']:g}) or trainer.clip_norm may help. "
+            + (f"The last checkpoint is {last}" if last.exists() else "There is no checkpoint yet")
+        )
 
     def figures(self, recent: Average, seconds: float) -> dict[str, float]:
         """Metrics of the steps since the last point."""
@@ -360,7 +386,7 @@ class _Session:
         experiment = self.experiment
         return evaluate(
             experiment.model,
-            lambda logits, labels: experiment.loss(logits, experiment.targets(labels)),
+            experiment.measure,
             loader,
             part=part,
             classes=len(experiment.data.classes),
@@ -387,9 +413,15 @@ class _Session:
 
     def test(self) -> dict[str, float]:
         """Evaluate the best model on the test samples."""
+        model = self.experiment.model
+        last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         arrays, _ = read_arrays(self.run.weights)
-        self.experiment.model.load_state_dict(arrays)
-        found = self.evaluate(self.experiment.data.test, "test")
+        model.load_state_dict(arrays)
+        try:
+            found = self.evaluate(self.experiment.data.test, "test")
+        finally:
+            # A checkpoint, written if a signal comes now, holds the last weights, not the best.
+            model.load_state_dict(last)
         self.confusion = found.confusion
         self.log(found.metrics)
         return found.metrics

@@ -1,0 +1,130 @@
+"""What `import minidl` brings, and which room may look into which (DESIGN, section 3)."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minidl
+
+ROOT = Path(minidl.__file__).parent
+
+HEAVY = [
+    "mlflow",
+    "pydantic",
+    "typer",
+    "rich",
+    "yaml",
+    "numba",
+    "matplotlib",
+    "scipy",
+    "safetensors",
+    "torch",
+    "PIL",
+    "psutil",
+]
+
+#: Which rooms a room may import from; itself it always may.
+ARROWS: dict[str, set[str]] = {
+    "autograd": set(),
+    "arguments": set(),
+    "kernels": {"autograd.primitive"},  # the Array type
+    "ops": {"autograd", "kernels"},
+    "numpy_protocols": {"ops", "autograd"},
+    "methods": {"ops", "autograd", "numpy_protocols"},
+    "tensor": {"ops", "autograd", "numpy_protocols", "methods"},
+    "nn": {"ops", "tensor", "autograd", "arguments"},
+    "optim": {"tensor", "kernels", "autograd", "arguments"},
+    "data": {"tensor", "arguments"},
+    "__init__": {"autograd", "ops", "tensor"},
+    "train": {"nn", "optim", "data", "ops", "tensor", "autograd", "arguments", "__init__"},
+    "cli": {"train", "nn", "optim", "data", "ops", "tensor", "autograd", "arguments", "__init__"},
+}
+
+#: Nothing below `train` knows of YAML, tracking or a command line.
+THIRD_PARTY: dict[str, set[str]] = {
+    room: {"numpy"} for room in ARROWS if room not in ("data", "train", "cli")
+} | {"data": {"numpy", "torchvision", "PIL"}}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules named in import statements of a file, wherever they stand."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    for block in ast.walk(tree):  # what only a type checker sees is no arrow
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            block.body = [ast.Pass()]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative imports hide the arrows"
+            name = node.module or ""
+            # `from minidl import ops` names a room, `from minidl import grad` does not.
+            rooms = {f"minidl.{a.name}" for a in node.names if a.name in ARROWS}
+            found.update(rooms if name == "minidl" and rooms else {name})
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+SOURCES = sorted(ROOT.rglob("*.py"))
+each_source = pytest.mark.parametrize(
+    "path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES]
+)
+
+
+@each_source
+def test_arrows_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    assert room in ARROWS, f"{room} is new: say in tests/test_imports.py what it may import"
+    for name in imports(path):
+        if name.split(".")[0] != "minidl":
+            continue
+        target = name.removeprefix("minidl").removeprefix(".") or "__init__"
+        allowed = ARROWS[room] | {room}
+        assert any(target == a or target.startswith(a + ".") for a in allowed), (
+            f"{path.relative_to(ROOT)} imports {name}; {room} may import from {sorted(allowed)}"
+        )
+
+
+@each_source
+def test_only_the_upper_rooms_know_third_parties(path: Path) -> None:
+    allowed = THIRD_PARTY.get(room_of(path))
+    if allowed is None:
+        return
+    foreign = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names)
+    assert foreign - {"minidl"} <= allowed
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(json.loads(done.stdout))
+
+
+def test_import_minidl_brings_numpy_and_the_engine_only() -> None:
+    loaded = modules_after("import minidl")
+    assert "numpy" in loaded
+    assert loaded & set(HEAVY) == set()
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("minidl.")}
+    assert rooms <= {"autograd", "kernels", "methods", "numpy_protocols", "ops", "tensor"}
+
+
+def test_layers_and_optimizers_need_no_more() -> None:
+    assert modules_after("import minidl.nn, minidl.optim, minidl.data") & set(HEAVY) == set()
+
+
+def test_everything_that_is_exported_exists() -> None:
+    assert len(set(minidl.__all__)) == len(minidl.__all__)
+    for name in minidl.__all__:
+        assert getattr(minidl, name) is not None

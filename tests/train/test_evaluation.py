@@ -1,0 +1,79 @@
+"""Evaluating a run again gives what the run found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidl.train.checkpoint import CheckpointError
+from minidl.train.config import ConfigError
+from minidl.train.evaluation import evaluate_run, recall_by_class
+from tiny_runs import Done
+
+pytest_plugins = ["tiny_runs"]
+
+
+@pytest.fixture
+def done(train: Callable[..., Done]) -> Done:
+    return train()
+
+
+def test_the_test_metrics_of_the_run(done: Done) -> None:
+    found, experiment = evaluate_run(done.run.root)
+    assert found.metrics == done.result.metrics
+    assert found.confusion.sum() == 1000
+    assert len(experiment.data.classes) == 10
+
+
+def test_the_validation_metrics_of_the_best_epoch(done: Done) -> None:
+    found, _ = evaluate_run(done.run.root, part="val")
+    (best,) = (
+        entry.metrics
+        for entry in done.entries
+        if entry.epoch == done.result.best_epoch and "val/loss" in entry.metrics
+    )
+    assert found.metrics == best
+
+
+def test_overrides(done: Done) -> None:
+    found, _ = evaluate_run(done.run.root, ["data.batch_size=512"])
+    assert found.metrics["test/accuracy"] == done.result.metrics["test/accuracy"]
+    with pytest.raises(ConfigError, match="bach_size"):
+        evaluate_run(done.run.root, ["data.bach_size=512"])
+
+
+def test_a_directory_that_is_no_run(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(CheckpointError, match="not a run directory") as caught:
+            evaluate_run(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_run_without_a_model(done: Done) -> None:
+    done.run.weights.unlink()
+    with pytest.raises(CheckpointError, match="there is no such file") as caught:
+        evaluate_run(done.run.root)
+    assert str(done.run.weights) in str(caught.value)
+
+
+def test_a_model_of_another_shape(done: Done) -> None:
+    with pytest.raises(CheckpointError, match=r"1\.weight") as caught:
+        evaluate_run(done.run.root, ["model.layers.1.out_features=17"])
+    assert str(done.run.weights) in str(caught.value)
+
+
+def test_a_part_that_is_not_there(done: Done) -> None:
+    overrides = ["data.val_fraction=0", "trainer.monitor=train/loss"]
+    with pytest.raises(ConfigError, match="there are no 'val' samples"):
+        evaluate_run(done.run.root, overrides, part="val")
+
+
+def test_recall_by_class() -> None:
+    confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+    first, second, third = recall_by_class(confusion)
+    assert (first, second) == (0.75, 1.0)
+    assert math.isnan(third)

@@ -1,0 +1,131 @@
+"""Metrics of a whole set: the same however it is cut into batches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl import nn
+from minidl.autograd.primitive import recording_floor
+from minidl.data import ArrayDataset, DataLoader
+from minidl.nn.functional import cross_entropy
+from minidl.tensor import Tensor
+from minidl.train.metrics import Average, Evaluation, evaluate
+
+CLASSES = 4
+
+
+def _data(count: int, seed: int = 0) -> ArrayDataset:
+    rng = np.random.default_rng(seed)
+    return ArrayDataset(
+        rng.normal(size=(count, 3)).astype(np.float32), rng.integers(0, CLASSES, count)
+    )
+
+
+def _model() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, CLASSES, rng=np.random.default_rng(1)), nn.Dropout(0.5))
+
+
+def _loss(logits: Any, labels: Any) -> tuple[float, float]:
+    return cross_entropy(logits, labels).item(), len(labels)
+
+
+def _evaluate(data: ArrayDataset, batch_size: int, **how: Any) -> Evaluation:
+    loader = DataLoader(data, batch_size)
+    return evaluate(_model(), _loss, loader, part="val", classes=CLASSES, **how)
+
+
+@given(count=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_metrics_do_not_depend_on_the_batches(count: int, batch_size: int, seed: int) -> None:
+    data = _data(count, seed)
+    found = _evaluate(data, batch_size)
+
+    linear = _model()[0]
+    weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
+    logits = (data.inputs @ weight.T + bias).astype(np.float64)
+    logp = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    truth, guess = data.targets, logits.argmax(axis=1)
+    assert found.metrics["val/accuracy"] == (guess == truth).mean()
+    assert found.metrics["val/loss"] == pytest.approx(
+        -logp[np.arange(count), truth].mean(), rel=1e-5
+    )
+    expected = np.histogram2d(truth, guess, bins=CLASSES, range=[(0, CLASSES)] * 2)[0]
+    np.testing.assert_array_equal(found.confusion, expected)
+    assert found.confusion.dtype == np.int64
+
+
+def test_rows_are_true_classes_and_columns_predicted() -> None:
+    # Always the last class.
+    model = nn.Linear(1, 3)
+    model.load_state_dict({"weight": np.zeros((3, 1)), "bias": np.array([0.0, 0.0, 1.0])})
+    data = ArrayDataset(np.zeros((5, 1), np.float32), np.array([0, 0, 1, 2, 2]))
+    found = evaluate(model, _loss, DataLoader(data, 2), part="test", classes=3)
+    np.testing.assert_array_equal(found.confusion, [[0, 0, 2], [0, 0, 1], [0, 0, 2]])
+    assert found.metrics["test/accuracy"] == 0.4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_is_put_back(training: bool) -> None:
+    model = _model().train(training)
+    evaluate(model, _loss, DataLoader(_data(9), 4), part="val", classes=CLASSES)
+    assert all(module.training is training for module in model.modules())
+
+
+def test_evaluation_is_without_dropout_and_without_derivatives() -> None:
+    model = _model().train()
+    generator = np.random.default_rng(0)
+    model[1].rng = generator
+    before = generator.bit_generator.state
+    seen = []
+
+    def loss(logits: Any, labels: Any) -> tuple[float, float]:
+        seen.append(logits.requires_grad)
+        return _loss(logits, labels)
+
+    evaluate(model, loss, DataLoader(_data(9), 4), part="val", classes=CLASSES)
+    assert seen == [False] * 3
+    assert generator.bit_generator.state == before
+
+
+class Stop(Exception):  # noqa: N818
+    pass
+
+
+def test_on_batch_is_called_after_each_batch_and_may_stop() -> None:
+    calls = []
+    _evaluate(_data(10), 4, on_batch=lambda: calls.append(1))
+    assert len(calls) == 3
+
+    model, floor = _model().train(), recording_floor.get()
+
+    def stop() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        evaluate(
+            model, _loss, DataLoader(_data(10), 4), part="val", classes=CLASSES, on_batch=stop
+        )
+    assert all(module.training for module in model.modules())
+    assert recording_floor.get() == floor
+    assert model(Tensor(np.zeros((2, 3), np.float32))).requires_grad
+
+
+def test_an_average_weighs_batches() -> None:
+    average = Average()
+    average.add((2.0, 3.0), correct=1, count=3)
+    average.add((5.0, 1.0), correct=1, count=1)
+    assert average.metrics("train") == {"train/loss": 11 / 4, "train/accuracy": 0.5}
+
+
+def test_an_average_of_weights_that_are_all_zero_has_no_loss() -> None:
+    average = Average()
+    average.add((0.0, 0.0), correct=1, count=2)
+    found = average.metrics("val")
+    assert math.isnan(found["val/loss"])
+    assert found["val/accuracy"] == 0.5
