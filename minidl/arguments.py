@@ -27,7 +27,7 @@ class Bound:
     lt: float | None = None
     le: float | None = None
 
-    def admits(self, value: float) -> bool:
+    def admits(self, value: Any) -> bool:
         """Whether ``value`` lies within the limits (NaN never does)."""
         return (
             (self.gt is None or value > self.gt)
@@ -50,6 +50,12 @@ Probability = Annotated[float, Bound(ge=0, lt=1)]
 Fraction = Annotated[float, Bound(ge=0, le=1)]
 
 
+_KINDS: dict[Any, tuple[type, str]] = {
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+}
+
+
 def check(name: str, value: Any, hint: Any) -> None:
     """Hold ``value`` against the bounds in ``hint``, however deep in unions and tuples they stand.
 
@@ -57,13 +63,17 @@ def check(name: str, value: Any, hint: Any) -> None:
     ------
     ValueError
         The value is a number (or holds one) outside its bounds.
+    TypeError
+        A number is wanted, or a whole number, and the value is none.
     """
     if get_origin(hint) is Annotated:
-        hint, *notes = get_args(hint)
-        if isinstance(value, numbers.Real):
-            for note in notes:
-                if isinstance(note, Bound) and not note.admits(float(value)):
-                    raise ValueError(f"{name} must be {note}, got {value!r}")
+        kind, *notes = get_args(hint)
+        wanted, words = _KINDS.get(kind, (object, ""))
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise TypeError(f"{name} must be {words}, got {value!r}")
+        for note in notes:
+            if isinstance(note, Bound) and not note.admits(value):
+                raise ValueError(f"{name} must be {note}, got {value!r}")
         return
     parts = get_args(hint)
     if get_origin(hint) is tuple:
@@ -72,7 +82,7 @@ def check(name: str, value: Any, hint: Any) -> None:
                 check(name, element, part)
     else:
         for part in parts:
-            if not (get_origin(part) is Annotated and isinstance(value, (tuple, list))):
+            if get_origin(part) is not Annotated or isinstance(value, numbers.Real):
                 check(name, value, part)
 
 

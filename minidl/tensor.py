@@ -27,12 +27,22 @@ from minidl.ops.shape import unpack
 
 def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
     """Make an array of what a user gave; floats from Python are float32, as in PyTorch."""
-    while isinstance(data, Box):
-        data = data.value
+    if isinstance(data, Box):
+        if data.trace is not None:
+            raise TypeError(
+                "Tensor: the data would lose their derivative; use clone() to keep it, or "
+                "detach() if a constant is meant"
+            )
+        data = _plain(data)
     if isinstance(data, (np.ndarray, np.generic)):
         array = np.asarray(data, dtype=dtype)
     else:
         if isinstance(data, (list, tuple)) and any(isinstance(part, Box) for part in data):
+            if any(isinstance(part, Box) and part.trace is not None for part in data):
+                raise TypeError(
+                    "Tensor: a list of Tensors that are differentiated would lose their "
+                    "derivatives; use minidl.stack"
+                )
             data = [_as_value(part, None) for part in data]
         array = np.asarray(data)
         if array.dtype == np.float64 and dtype is None:

@@ -14,6 +14,7 @@ and derivatives of derivatives cannot be confused: D(x · D(x + y)) = 1.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -181,8 +182,7 @@ class EveryArgument(Sequence[Rule]):
         self.rule = rule
 
     def __getitem__(self, argnum: Any) -> Any:
-        rule = self.rule
-        return lambda g, out, *args, **params: rule(g, out, *args, argnum=argnum, **params)
+        return functools.partial(self.rule, argnum=argnum)
 
     def __len__(self) -> int:
         return 2**31

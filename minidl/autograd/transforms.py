@@ -212,7 +212,8 @@ def value_and_grad(
     >>> minidl.value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
     (array(5.), array([2., 4.]))
     """
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    single = isinstance(argnums, (int, np.integer))
+    chosen = (int(argnums),) if single else tuple(argnums)  # type: ignore[arg-type]
 
     @wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
@@ -237,7 +238,7 @@ def value_and_grad(
                 " reduce it (.sum(), .mean()), or use vjp"
             )
         gradients = pull(np.ones((), out.dtype))
-        gradient = gradients[0] if isinstance(argnums, int) else gradients
+        gradient = gradients[0] if single else gradients
         return ((out, aux[0]) if has_aux else out), gradient
 
     return differentiated

@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl.autograd.primitive import Array
 from minidl.kernels.conv import Pair, output_size
+from minidl.kernels.masking import masked
 
 
 def _slices(out: Pair, size: Pair, stride: Pair) -> Iterator[tuple[Any, ...]]:
@@ -95,11 +96,11 @@ def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding:
         # Windows that tile the image: every element belongs to one, so nothing is added up.
         out = np.empty_like(images, dtype=g.dtype)
         for place, hit in _hits(images, top, size, stride):
-            np.multiply(g, hit, out=out[place])
+            masked(g, hit, out=out[place])
     else:
         out = np.zeros_like(images, dtype=g.dtype)
         for place, hit in _hits(images, top, size, stride):
-            out[place] += g * hit
+            out[place] += masked(g, hit)
     return _cropped(out, padding)
 
 
@@ -109,7 +110,7 @@ def pick(t: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: P
     values = _padded(t, padding, 0.0)
     out = np.zeros_like(top, dtype=t.dtype)
     for place, hit in _hits(images, top, size, stride):
-        out += values[place] * hit
+        out += masked(values[place], hit)
     return out
 
 

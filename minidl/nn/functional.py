@@ -198,6 +198,8 @@ def one_hot(labels: Any, num_classes: int | None = None, *, dtype: DTypeLike = n
         A label is negative or not below ``num_classes``.
     """
     array = np.asarray(labels.detach() if isinstance(labels, Tensor) else labels)
+    if num_classes is None and not array.size:
+        raise ValueError("one_hot: num_classes is wanted where there are no labels to tell it")
     classes = int(array.max()) + 1 if num_classes is None else num_classes
     if array.size and (array.min() < 0 or array.max() >= classes):
         raise IndexError(

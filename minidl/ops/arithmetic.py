@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
-from minidl.ops.elementwise import log
+from minidl.ops.elementwise import log, masked
+from minidl.ops.shape import broadcast_to
 
 
 def _same(t: Any, *_: Any) -> Any:
@@ -135,13 +136,13 @@ where: Primitive = primitive(
     _choose,
     vjp=(
         None,
-        lambda g, _out, condition, _x, _y: where(condition, g, 0.0),
-        lambda g, _out, condition, _x, _y: where(condition, 0.0, g),
+        lambda g, _out, condition, _x, _y: masked(g, condition),
+        lambda g, _out, condition, _x, _y: masked(g, logical_not(condition)),
     ),
     jvp=(
         None,
-        lambda t, out, condition, x, y: where(condition, t, 0.0),
-        lambda t, out, condition, x, y: where(condition, 0.0, t),
+        lambda t, out, condition, x, y: masked(broadcast_to(t, out.shape), condition),
+        lambda t, out, condition, x, y: masked(broadcast_to(t, out.shape), logical_not(condition)),
     ),
     doc="Return ``x`` where ``condition`` (boolean) holds, else ``y``, with broadcasting.",
 )

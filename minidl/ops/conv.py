@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd.primitive import Primitive, primitive
 from minidl.kernels import conv as kernel
 from minidl.ops.reduce import sum
@@ -24,8 +26,8 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     ValueError
         It is neither a number nor two.
     """
-    if isinstance(value, int):
-        return value, value
+    if isinstance(value, (int, np.integer)):
+        return int(value), int(value)
     if len(value) != 2:
         raise ValueError(f"{name} must be a whole number or two (height, width), got {value!r}")
     return int(value[0]), int(value[1])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
+from minidl.kernels.masking import masked as kernel_masked
 from minidl.kernels.special import erf as _erf
 
 exp: Primitive = primitive(
@@ -71,11 +72,19 @@ sigmoid: Primitive = primitive(
     doc="Return 1 / (1 + e⁻ˣ).",
 )
 
+# What is masked out is 0 even where it is infinite, so no rule makes NaN of it.
+masked: Primitive = primitive(
+    "masked",
+    kernel_masked,
+    vjp=(lambda g, _out, _x, keep: masked(g, keep), None),
+    jvp=(lambda t, out, x, keep: masked(t, keep), None),
+)
+
 relu: Primitive = primitive(
     "relu",
     lambda x: np.maximum(x, 0),
-    vjp=(lambda g, out, _x: g * (out > 0),),
-    jvp=(lambda t, out, x: t * (out > 0),),
+    vjp=(lambda g, out, _x: masked(g, out > 0),),
+    jvp=(lambda t, out, x: masked(t, out > 0),),
     doc="Return max(x, 0); the derivative at 0 is taken as 0.",
 )
 

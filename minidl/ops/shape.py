@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,8 @@ def squeeze(x: Any, dim: int | None = None) -> Any:
     shape = shape_of(x)
     if dim is None:
         return reshape(x, tuple(size for size in shape if size != 1))
+    if not shape and dim in (0, -1):  # as PyTorch has it
+        return x
     axis = _axis(dim, len(shape), "squeeze")
     return reshape(x, shape[:axis] + shape[axis + 1 :]) if shape[axis] == 1 else x
 
@@ -180,19 +183,16 @@ def expand(x: Any, *shape: Any) -> Any:
     return broadcast_to(x, wanted)
 
 
-def _pieces(g: Any, arrays: Sequence[Any], argnum: int, dim: int) -> Any:
-    before = 0
-    for array in arrays[:argnum]:
-        before += array.shape[dim]
-    cut = [slice(None)] * arrays[argnum].ndim
-    cut[dim] = slice(before, before + arrays[argnum].shape[dim])
-    return g[tuple(cut)]
+def _piece(g: Any, argnum: int, dim: int, bounds: Sequence[int]) -> Any:
+    cut = slice(bounds[argnum], bounds[argnum + 1])
+    return g[(slice(None),) * dim + (cut,)]
 
 
 _cat: Primitive = primitive(
     "cat",
-    lambda *arrays, dim: np.concatenate(arrays, axis=dim),
-    vjp=lambda g, _out, *arrays, argnum, dim: _pieces(g, arrays, argnum, dim),
+    lambda *arrays, dim, bounds: np.concatenate(arrays, axis=dim),
+    # The places of the seams are a parameter, so that no array is kept for its length.
+    vjp=lambda g, _out, *_arrays, argnum, dim, bounds: _piece(g, argnum, dim, bounds),
     jvp=linear,
 )
 
@@ -214,7 +214,9 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """
     if not len(tensors):
         raise ValueError("cat: at least one tensor is wanted, got none")
-    return _cat(*tensors, dim=_axis(dim, len(shape_of(tensors[0])), "cat"))
+    axis = _axis(dim, len(shape_of(tensors[0])), "cat")
+    lengths = [shape[axis] if len(shape) > axis else 0 for shape in map(shape_of, tensors)]
+    return _cat(*tensors, dim=axis, bounds=tuple(accumulate(lengths, initial=0)))
 
 
 def concatenate(tensors: Sequence[Any], dim: int = 0) -> Any:

@@ -6,6 +6,7 @@ their digits; the maximum cancels, so no derivative flows through it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -289,4 +290,7 @@ def _reduce(
         raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     if share is not None:
         return sum(rows) / sum(share)
-    return mean(rows) if counted is None else sum(rows) / float(counted.sum())
+    if counted is None:
+        return mean(rows)
+    count = int(counted.sum())
+    return sum(rows) / count if count else sum(rows) * math.nan  # the mean of nothing

@@ -1,8 +1,9 @@
 """What does ``import minidl`` add to ``import numpy``?
 
 Each import is timed in a process of its own, the two in turn (A B A B …), so that a machine that
-slows down slows down both; with byte code cached, as an installed package has it. Prints the median and quartiles of each, and of the difference pair by
-pair. Goal: the median difference at most 60 ms.
+slows down slows down both; with byte code cached, as an installed package has it. Prints the
+median and quartiles of each, and of the difference pair by pair. Goal: the median difference at
+most 60 ms.
 
     python scripts/bench/import_time.py --runs 21
 """

@@ -52,9 +52,8 @@ def main() -> None:
     floor = statistics.median(times["numpy"])
     for name, values in times.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        print(
-            f"{name:<22} {middle:6.2f} us  ({low:.2f} to {high:.2f})  {middle - floor:+.2f} over numpy"
-        )
+        over = f"{middle - floor:+.2f} over numpy"
+        print(f"{name:<22} {middle:6.2f} us  ({low:.2f} to {high:.2f})  {over}")
 
 
 if __name__ == "__main__":
