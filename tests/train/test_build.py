@@ -247,7 +247,9 @@ def test_all_that_an_experiment_needs(tiny: Callable[..., Config]) -> None:
 
 
 def test_optimizer_arguments_are_the_configs(tiny: Callable[..., Config]) -> None:
-    optimizer = build(tiny("optimizer={type: SGD, lr: 0.5, momentum: 0.8, nesterov: true}")).optimizer
+    optimizer = build(
+        tiny("optimizer={type: SGD, lr: 0.5, momentum: 0.8, nesterov: true}")
+    ).optimizer
     assert isinstance(optimizer, SGD)
     group = optimizer.param_groups[0]
     assert (group["lr"], group["momentum"], group["nesterov"]) == (0.5, 0.8, True)

@@ -336,7 +336,8 @@ def _rewrite(manifest: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["model.0.weight", "model.1.running_mean", "optimizer.0.exp_avg", "optimizer.5.exp_avg_sq"]
+    "name",
+    ["model.0.weight", "model.1.running_mean", "optimizer.0.exp_avg", "optimizer.5.exp_avg_sq"],
 )
 def test_a_lost_array(saved: Path, name: str) -> None:
     _rewrite(saved, lambda arrays: arrays.pop(name))

@@ -367,17 +367,17 @@ def test_places(old: str, new: str, line: int, column: int, message: str, fails:
 
 
 def test_the_whole_text_of_an_error(fails: Fails) -> None:
-    error = fails(SMALL.replace("lr: 0.1", "learning_rte: 1, momentun: .9"), "seed=x")
+    error = fails(SMALL.replace("lr: 0.1", "lerning_speed: 1, momentun: .9"), "seed=x")
     assert str(error) == (
         "c.yaml:7:1: SGD needs `lr`\n"
-        "    optimizer: {type: SGD, learning_rte: 1, momentun: .9}\n"
+        "    optimizer: {type: SGD, lerning_speed: 1, momentun: .9}\n"
         "    ^\n"
-        "c.yaml:7:24: SGD has no key `learning_rte`\n"
-        "    optimizer: {type: SGD, learning_rte: 1, momentun: .9}\n"
+        "c.yaml:7:24: SGD has no key `lerning_speed`\n"
+        "    optimizer: {type: SGD, lerning_speed: 1, momentun: .9}\n"
         "                           ^\n"
         "  there are: type, lr, momentum, nesterov, weight_decay\n"
-        "c.yaml:7:41: SGD has no key `momentun`\n"
-        "    optimizer: {type: SGD, learning_rte: 1, momentun: .9}\n"
+        "c.yaml:7:42: SGD has no key `momentun`\n"
+        "    optimizer: {type: SGD, lerning_speed: 1, momentun: .9}\n"
         "                                            ^\n"
         "  did you mean `momentum`?\n"
         'command line: seed=x: `seed` must be a whole number, got text "x"'

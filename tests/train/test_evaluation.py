@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_runs import Done
 
 from minidl.train.checkpoint import CheckpointError
 from minidl.train.config import ConfigError
 from minidl.train.evaluation import evaluate_run, recall_by_class
-from tiny_runs import Done
 
 pytest_plugins = ["tiny_runs"]
 

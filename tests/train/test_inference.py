@@ -107,9 +107,7 @@ def test_the_same_as_under_torch(saved: tuple[Experiment, Path], torch: Any) -> 
     with torch.no_grad():
         batch = (torch.tensor(images) / 255 - data.mean) / data.std
         expected = torch.softmax(model.eval()(batch), 1).numpy()
-    np.testing.assert_allclose(
-        Predictor.load(directory).probabilities(images), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(Predictor.load(directory).probabilities(images), expected, atol=1e-5)
 
 
 def test_no_samples_no_probabilities(saved: tuple[Experiment, Path]) -> None:
@@ -171,9 +169,7 @@ def test_weights_of_garbage(saved: tuple[Experiment, Path]) -> None:
         ("std", ...),
     ],
 )
-def test_metadata_that_are_wrong(
-    saved: tuple[Experiment, Path], key: str, value: Any
-) -> None:
+def test_metadata_that_are_wrong(saved: tuple[Experiment, Path], key: str, value: Any) -> None:
     experiment, directory = saved
     path = directory / "model.safetensors"
     facts = json.loads(read_arrays(path)[1]["minidl"])
@@ -185,9 +181,7 @@ def test_metadata_that_are_wrong(
 
 
 @pytest.mark.parametrize("metadata", [{}, {"minidl": "{"}, {"minidl": "[]"}, {"minidl": "3"}])
-def test_metadata_that_are_none(
-    saved: tuple[Experiment, Path], metadata: dict[str, str]
-) -> None:
+def test_metadata_that_are_none(saved: tuple[Experiment, Path], metadata: dict[str, str]) -> None:
     save_model(saved[1] / "model.safetensors", saved[0].model, metadata)
     _refused(saved[1])
 

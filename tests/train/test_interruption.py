@@ -34,8 +34,10 @@ def test_a_second_signal_interrupts_at_once() -> None:
 
 def test_the_handlers_are_given_back() -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(ZeroDivisionError), Interruption():
+    with Interruption():
         assert signal.getsignal(signal.SIGINT) not in before
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+    with pytest.raises(ZeroDivisionError), Interruption():
         _ = 1 / 0
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
 

@@ -108,9 +108,7 @@ def test_on_batch_is_called_after_each_batch_and_may_stop() -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        evaluate(
-            model, _loss, DataLoader(_data(10), 4), part="val", classes=CLASSES, on_batch=stop
-        )
+        evaluate(model, _loss, DataLoader(_data(10), 4), part="val", classes=CLASSES, on_batch=stop)
     assert all(module.training for module in model.modules())
     assert recording_floor.get() == floor
     assert model(Tensor(np.zeros((2, 3), np.float32))).requires_grad

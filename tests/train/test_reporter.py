@@ -78,8 +78,8 @@ def test_a_bar_on_a_terminal() -> None:
 
 def test_the_bar_goes_when_an_error_comes() -> None:
     reporter, said = _terminal()
+    reporter.epoch_begins(1, 1, 1)
     with pytest.raises(ZeroDivisionError), reporter:
-        reporter.epoch_begins(1, 1, 1)
         _ = 1 / 0
     assert "\x1b[?25h" in said.getvalue()
 

@@ -1,6 +1,7 @@
 """A training so small that a test can afford several: 300 images, a small perceptron.
 
 A test module that uses these fixtures says ``pytest_plugins = ["tiny_runs"]``.
+(PYTEST_DONT_REWRITE: they import it, before pytest does.)
 """
 
 from __future__ import annotations
