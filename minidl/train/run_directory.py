@@ -49,6 +49,14 @@ class RunDirectory:
             ``trainer.name`` is taken, or the directory cannot be made.
         """
         settings = config.trainer
+        if settings.name is not None and (
+            settings.name in ("", ".", "..") or Path(settings.name).name != settings.name
+        ):
+            raise config.problem(
+                ("trainer", "name"),
+                f"`name` must be the name of one directory, got {settings.name!r}",
+                "`run_root` says where it lies",
+            )
         try:
             root = _new_directory(Path(settings.run_root), settings.name, config)
             run = cls(root)

@@ -162,8 +162,8 @@ def test_a_disk_that_is_full(folder: Path) -> None:
         pytest.skip("there is no /dev/full here")
     program = (
         "import sys\n"
-        "from minidl.train import trainer\n"
-        "trainer.save_checkpoint = lambda *a, **k: open('/dev/full', 'w').write('x' * 100000)\n"
+        "from minidl.train import session\n"
+        "session.save_checkpoint = lambda *a, **k: open('/dev/full', 'w').write('x' * 100000)\n"
         "sys.argv = ['minidl', 'train', 'tiny.yaml']\n"
         "from minidl.cli import main\n"
         "main()\n"

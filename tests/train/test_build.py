@@ -105,6 +105,7 @@ def test_a_given_size_is_held_against_the_data(refuses: Callable[..., str]) -> N
         (["Flatten", "BatchNorm2d"], 6, ["BatchNorm2d", "(N, 784)"]),
         (["BatchNorm1d"], 5, ["BatchNorm1d", "(N, 1, 28, 28)"]),
         (["Flatten", "MaxPool2d, kernel_size: 2"], 6, ["MaxPool2d", "(N, 784)"]),
+        (["Flatten, start_dim: 0", "BatchNorm1d"], 6, ["`num_features` cannot be inferred"]),
         (["Flatten, start_dim: 4"], 5, ["Flatten", "(N, 1, 28, 28)"]),
         (["Flatten", "Linear, out_features: 100000000000000"], 6, ["Linear", "(N, 784)"]),
     ],

@@ -22,7 +22,6 @@ from minidl import nn
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD, Adam, AdamW, CosineAnnealingLR, Optimizer
 from minidl.tensor import Tensor
-from minidl.train import checkpoint
 from minidl.train.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -37,7 +36,7 @@ from minidl.train.checkpoint import (
 class State:
     """What a checkpoint holds."""
 
-    model: nn.Module
+    model: Any  # a Sequential
     optimizer: Optimizer
     rng: np.random.Generator
 
@@ -220,7 +219,8 @@ def refused(path: Path, *, names: Path | None = None, state: State | None = None
 
 
 def _tensors(manifest: Path) -> Path:
-    return manifest.parent / json.loads(manifest.read_bytes())["file"]
+    name: str = json.loads(manifest.read_bytes())["file"]
+    return manifest.parent / name
 
 
 @pytest.mark.parametrize("place", [0.0, 0.001, 0.1, 0.5, 0.9, 0.9999])
@@ -453,7 +453,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, b"three")
     assert path.read_bytes() == b"two"

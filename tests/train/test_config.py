@@ -378,7 +378,7 @@ def test_the_whole_text_of_an_error(fails: Fails) -> None:
         "  there are: type, lr, momentum, nesterov, weight_decay\n"
         "c.yaml:7:42: SGD has no key `momentun`\n"
         "    optimizer: {type: SGD, lerning_speed: 1, momentun: .9}\n"
-        "                                            ^\n"
+        "                                             ^\n"
         "  did you mean `momentum`?\n"
         'command line: seed=x: `seed` must be a whole number, got text "x"'
     )

@@ -17,7 +17,7 @@ from tiny_runs import TINY, Done, run_quietly
 
 from minidl.nn import Module
 from minidl.optim import Optimizer
-from minidl.train import plots, trainer
+from minidl.train import metrics, plots, session
 from minidl.train.build import build
 from minidl.train.checkpoint import load_checkpoint, read_arrays
 from minidl.train.config import Config, ConfigError
@@ -25,7 +25,8 @@ from minidl.train.inference import Predictor
 from minidl.train.journal import Entry, read_journal
 from minidl.train.metrics import Evaluation
 from minidl.train.run_directory import RunDirectory
-from minidl.train.trainer import Trainer, TrainingError, _Session
+from minidl.train.session import Session, TrainingError
+from minidl.train.trainer import Trainer
 
 pytest_plugins = ["tiny_runs"]
 
@@ -235,14 +236,14 @@ def test_a_loss_that_is_no_number_ends_the_run(train: Train, lr: str) -> None:
 
 
 def test_the_last_good_checkpoint_is_named(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = _Session.step
+    step = Session.step
 
-    def poisoned(self: _Session, inputs: Any, labels: Any) -> Any:
+    def poisoned(self: Session, inputs: Any, labels: Any) -> Any:
         if self.progress.step == 8:
             next(self.experiment.model.parameters()).value[...] = np.nan
         return step(self, inputs, labels)
 
-    monkeypatch.setattr(_Session, "step", poisoned)
+    monkeypatch.setattr(Session, "step", poisoned)
     with pytest.raises(TrainingError, match="loss became nan at step 9") as caught:
         train()
     assert str(caught.value).endswith("The last checkpoint is runs/tiny/checkpoints/last.json")
@@ -269,18 +270,18 @@ def test_a_model_that_blows_up_in_the_last_step_is_not_kept(train: Train) -> Non
 def _pretend(monkeypatch: pytest.MonkeyPatch, name: str, values: list[float]) -> list[bytes]:
     """Let validation find these values, epoch by epoch; return the weights that were validated."""
     weights = []
-    real = trainer.evaluate
+    real = metrics.evaluate
 
     def evaluate(model: Module, *args: Any, part: str, **kwargs: Any) -> Evaluation:
         first = model.state_dict()["1.weight"].numpy().tobytes()
         if part == "test":
             weights.append(first)
             return real(model, *args, part=part, **kwargs)
-        metrics = {"val/loss": 1.0, "val/accuracy": 0.5, f"val/{name}": values[len(weights)]}
+        found = {"val/loss": 1.0, "val/accuracy": 0.5, f"val/{name}": values[len(weights)]}
         weights.append(first)
-        return Evaluation(metrics, np.zeros((10, 10), np.int64))
+        return Evaluation(found, np.zeros((10, 10), np.int64))
 
-    monkeypatch.setattr(trainer, "evaluate", evaluate)
+    monkeypatch.setattr(session, "evaluate", evaluate)
     return weights
 
 
@@ -396,7 +397,7 @@ def test_a_training_taken_up_at_an_epoch_ends_at_the_same_bytes(
     assert progress["epoch"] == 2
     again = Trainer(stopped.config)
     again.experiment = resumed
-    again.progress = trainer.Progress(**progress)
+    again.progress = session.Progress(**progress)
     assert resumed.schedule is not None
     resumed.schedule.set_step(progress["step"])
     _first_epochs(again, directory, 4)
@@ -411,26 +412,35 @@ def _first_epochs(training: Trainer, directory: RunDirectory, epochs: int) -> No
     from minidl.train.journal import Journal
 
     with Journal(directory.journal) as journal:
-        session = _Session(training, directory, journal, None, Interruption())
+        loop = Session(
+            training.config,
+            training.experiment,
+            training.progress,
+            training.reporter,
+            directory,
+            journal,
+            None,
+            Interruption(),
+        )
         while training.progress.epoch < epochs:
             training.progress.epoch += 1
-            session.epoch()
+            loop.epoch()
 
 
 # ---- interrupted --------------------------------------------------------------------------------
 
 
 def _signal_at(monkeypatch: pytest.MonkeyPatch, step: int, *signals: signal.Signals) -> None:
-    real = _Session.step
+    real = Session.step
 
-    def signalled(self: _Session, inputs: Any, labels: Any) -> Any:
+    def signalled(self: Session, inputs: Any, labels: Any) -> Any:
         result = real(self, inputs, labels)
         if self.progress.step == step:
             for signum in signals:
                 os.kill(os.getpid(), signum)
         return result
 
-    monkeypatch.setattr(_Session, "step", signalled)
+    monkeypatch.setattr(Session, "step", signalled)
 
 
 @pytest.mark.parametrize(
@@ -496,7 +506,7 @@ def test_a_second_signal_while_the_checkpoint_is_written(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _signal_at(monkeypatch, 3, signal.SIGINT)
-    monkeypatch.setattr(_Session, "checkpoint", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(Session, "checkpoint", lambda self: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         train()
     assert _summary(RunDirectory(Path("runs/tiny")))["status"] == "KILLED"
@@ -506,13 +516,13 @@ def test_a_signal_while_the_best_model_is_tested(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = _pretend(monkeypatch, "accuracy", [0.9, 0.1])
-    real = _Session.test
+    real = Session.test
 
-    def signalled(self: _Session) -> dict[str, float]:
+    def signalled(self: Session) -> dict[str, float]:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(self)
 
-    monkeypatch.setattr(_Session, "test", signalled)
+    monkeypatch.setattr(Session, "test", signalled)
     done = train()
     assert (done.result.status, done.result.exit_status) == ("KILLED", 75)
     manifest = json.loads((done.run.checkpoints / "last.json").read_text())
@@ -527,7 +537,7 @@ def test_a_disk_that_is_full(train: Train, monkeypatch: pytest.MonkeyPatch) -> N
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trainer, "save_checkpoint", full)
+    monkeypatch.setattr(session, "save_checkpoint", full)
     with pytest.raises(OSError, match="No space left"):
         train()
     run = RunDirectory(Path("runs/tiny"))
