@@ -49,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
 #: Nothing below `train` knows of YAML, tracking or a command line.
 THIRD_PARTY: dict[str, set[str]] = {
     room: {"numpy"} for room in ARROWS if room not in ("data", "train", "cli")
-} | {"data": {"numpy", "torchvision", "PIL"}}
+} | {"data": {"numpy", "torchvision", "PIL"}, "kernels": {"numpy", "numba"}}
 
 
 def imports(path: Path) -> set[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels import selection
 
 Pair = tuple[int, int]
 
@@ -132,19 +133,31 @@ def conv2d_input(
     n, _, oh, ow = g.shape
     rows = channels_last(g).reshape(n, oh * ow, o)
     matrix = np.ascontiguousarray(_as_matrix(weight).T)
-    out = np.zeros(
-        (n, size[0] + 2 * padding[0], size[1] + 2 * padding[1], c), np.result_type(g, weight)
-    )
+    out = np.zeros((n, *size, c), np.result_type(g, weight))
+    # A result without gaps in memory, padding or not: what comes next walks it in one run.
+    fast = selection.compiled(out, rows, matrix)
     for block in _blocks(n, oh * ow * matrix.shape[1] * g.itemsize):
-        spread = (rows[block].reshape(-1, o) @ matrix).reshape(-1, oh, ow, kh, kw, c)
-        images = out[block]
-        for i in range(kh):
-            for j in range(kw):
-                top, left = i * dilation[0], j * dilation[1]
-                images[
-                    :,
-                    top : top + stride[0] * (oh - 1) + 1 : stride[0],
-                    left : left + stride[1] * (ow - 1) + 1 : stride[1],
-                ] += spread[:, :, :, i, j]
-    inner = out[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
-    return inner.transpose(0, 3, 1, 2)
+        patches = rows[block].reshape(-1, o) @ matrix
+        if fast is not None:
+            fast.col2im(patches, out[block], (oh, ow), (kh, kw), stride, dilation, padding)
+        else:
+            _add_patches(
+                patches.reshape(-1, oh, ow, kh, kw, c), out[block], stride, dilation, padding
+            )
+    return out.transpose(0, 3, 1, 2)
+
+
+def _add_patches(patches: Array, out: Array, stride: Pair, dilation: Pair, padding: Pair) -> None:
+    """Add ``patches (N, OH, OW, KH, KW, C)`` to where they lie in ``out (N, H, W, C)``."""
+    _, oh, ow, kh, kw, _ = patches.shape
+    n, h, w, c = out.shape
+    images = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), out.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            top, left = i * dilation[0], j * dilation[1]
+            images[
+                :,
+                top : top + stride[0] * (oh - 1) + 1 : stride[0],
+                left : left + stride[1] * (ow - 1) + 1 : stride[1],
+            ] += patches[:, :, :, i, j]
+    out[...] = images[:, padding[0] : padding[0] + h, padding[1] : padding[1] + w]

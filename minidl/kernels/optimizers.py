@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels import selection
 
 #: Elements in a block: five arrays of this many float32 fit half an L2 cache of 1 MB.
 BLOCK = 1 << 15
@@ -62,8 +63,13 @@ def adam(
     decoupled: bool,
 ) -> None:
     """Adam, and AdamW where weight decay is ``decoupled`` from the gradient."""
-    rate = lr / (1.0 - beta1**step)
-    scale = 1.0 / np.sqrt(1.0 - beta2**step)
+    rate = float(lr / (1.0 - beta1**step))
+    scale = float(1.0 / np.sqrt(1.0 - beta2**step))
+    if (fast := selection.compiled(value, grad, mean, square)) is not None:
+        shrink, decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+        constants = (shrink, decay, 1.0 - beta1, beta2, 1.0 - beta2, scale, eps, rate)
+        fast.adam(value, grad, mean, square, *map(value.dtype.type, constants))
+        return
     scratch = np.empty(min(BLOCK, len(value)), value.dtype)
     for p, g, m, v in _blocks(value, grad, mean, square):
         work = scratch[: len(p)]
@@ -79,7 +85,7 @@ def adam(
         v *= beta2
         v += work
         np.sqrt(v, out=work)
-        work *= float(scale)
+        work *= scale
         work += eps
         np.divide(m, work, out=work)
         work *= rate

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels import selection
 from minidl.kernels.conv import Pair, output_size
 from minidl.kernels.masking import masked
 
@@ -45,6 +46,11 @@ def _empty(n: int, c: int, h: int, w: int, like: Array) -> Array:
     return np.empty((n, c, h, w), like.dtype)
 
 
+def _channels_last(x: Array) -> Array:
+    """View as ``(N, H, W, C)``, the order in which compiled kernels walk."""
+    return x.transpose(0, 2, 3, 1)
+
+
 def _cropped(x: Array, padding: Pair) -> Array:
     h, w = x.shape[2] - padding[0], x.shape[3] - padding[1]
     return x[:, :, padding[0] : h, padding[1] : w]
@@ -58,6 +64,11 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
     """Return the largest element of each window of ``x (N, C, H, W)``."""
     out_size = output_size("max_pool2d", x.shape[2:], size, stride, padding, (1, 1))
     images = _padded(x, padding, _lowest(x.dtype))
+    laid = _channels_last(images)
+    if (fast := selection.compiled(laid)) is not None:
+        best = np.empty((len(x), *out_size, x.shape[1]), x.dtype)
+        fast.max_pool2d(laid, best, size, stride)
+        return best.transpose(0, 3, 1, 2)
     places = _slices(out_size, size, stride)
     out = images[next(places)].copy(order="K")
     for place in places:
@@ -91,15 +102,17 @@ def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding:
     """Put ``g`` where the maxima ``top`` were found in ``x``: the first place that has them."""
     images = _padded(x, padding, _lowest(x.dtype))
     g = _laid_as(top, g)
-    out_size = top.shape[2] * size[0], top.shape[3] * size[1]
-    if stride == size and out_size == images.shape[2:]:
-        # Windows that tile the image: every element belongs to one, so nothing is added up.
-        out = np.empty_like(images, dtype=g.dtype)
-        for place, hit in _hits(images, top, size, stride):
+    # Windows that tile the image: every element belongs to one, so nothing is added up.
+    tiles = stride == size
+    exact = tiles and (top.shape[2] * size[0], top.shape[3] * size[1]) == images.shape[2:]
+    out = np.empty_like(images, g.dtype) if exact else np.zeros_like(images, g.dtype)
+    if tiles and (fast := selection.compiled(*map(_channels_last, (out, images, top, g)))):
+        fast.unpool(*map(_channels_last, (g, images, top, out)), size)
+        return _cropped(out, padding)
+    for place, hit in _hits(images, top, size, stride):
+        if tiles:
             masked(g, hit, out=out[place])
-    else:
-        out = np.zeros_like(images, dtype=g.dtype)
-        for place, hit in _hits(images, top, size, stride):
+        else:
             out[place] += masked(g, hit)
     return _cropped(out, padding)
 

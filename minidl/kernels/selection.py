@@ -1,0 +1,129 @@
+"""Which version of a kernel runs: NumPy's, always there, or the compiled one beside it.
+
+A kernel asks here, with the arrays it would hand over, and gets the module of compiled kernels
+or None. What decides is the mode, in this order: the innermost `use_kernels`, the environment
+variable ``MINIDL_KERNELS``, and else ``auto``.
+
+- ``numpy``: never compiled.
+- ``compiled``: wherever there is a compiled version; an error where numba is not installed.
+- ``auto``: compiled where numba is installed and the arrays are large enough to pay for its import.
+
+Both versions give the same bits, so nothing but speed hangs on it. numba is imported at the
+first kernel that is chosen, never by ``import minidl``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+
+MODES = ("auto", "numpy", "compiled")
+VARIABLE = "MINIDL_KERNELS"
+
+#: Elements from which ``auto`` chooses compiled kernels. Loading them takes about half a second
+#: once in a process; on arrays of this size they save a training step about a millisecond, so an
+#: epoch of MNIST pays for it. Scripts with smaller arrays never import numba.
+WORTHWHILE = 1 << 18
+
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+_override: ContextVar[str | None] = ContextVar("kernels", default=None)
+
+
+@contextmanager
+def use_kernels(mode: str) -> Iterator[None]:
+    """Choose kernels for a block of code in this thread: ``auto``, ``numpy`` or ``compiled``.
+
+    Raises
+    ------
+    ValueError
+        There is no such mode.
+    ModuleNotFoundError
+        The mode is ``compiled`` and numba is not installed.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> with use_kernels("numpy"):
+    ...     minidl.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    token = _override.set(_checked(mode, "use_kernels"))
+    try:
+        if mode == "compiled":
+            _require()
+        yield
+    finally:
+        _override.reset(token)
+
+
+def compiled(*arrays: Array) -> ModuleType | None:
+    """Return `minidl.kernels.compiled` where it is to be used on these arrays, else None.
+
+    It takes arrays of one dtype, float32 or float64, writable and C-contiguous; for images that
+    lie channels-last the caller passes the ``(N, H, W, C)`` view. The first array's size is what
+    ``auto`` goes by.
+
+    Raises
+    ------
+    ValueError
+        ``MINIDL_KERNELS`` is not a mode.
+    ModuleNotFoundError
+        The mode is ``compiled`` and numba is not installed.
+    """
+    mode = _override.get() or _from_environment()
+    if mode == "numpy" or (mode == "auto" and arrays[0].size < WORTHWHILE):
+        return None
+    module = _require() if mode == "compiled" else _load()
+    dtype = arrays[0].dtype
+    # One layout and one mutability a dtype: numba compiles a version for each that it meets.
+    fits = dtype in _DTYPES and all(
+        type(array) is np.ndarray and array.dtype == dtype and array.flags.carray
+        for array in arrays
+    )
+    return module if fits else None
+
+
+def _checked(mode: str, where: str) -> str:
+    if mode not in MODES:
+        raise ValueError(f"{where}: kernels are one of {', '.join(MODES)}; got {mode!r}")
+    return mode
+
+
+@functools.cache
+def _from_environment() -> str:
+    return _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
+
+
+@functools.cache
+def _load() -> ModuleType | None:
+    """Import the compiled kernels; None where numba is missing, or is there and does not work."""
+    if importlib.util.find_spec("numba") is None:
+        return None
+    try:
+        from minidl.kernels import compiled
+    except ImportError as error:  # numba refuses versions of NumPy that it does not know yet
+        print(f"minidl: numba does not work here, so NumPy's kernels run: {error}", file=sys.stderr)
+        return None
+    return compiled
+
+
+def _require() -> ModuleType:
+    module = _load()
+    if module is None:
+        raise ModuleNotFoundError(
+            "compiled kernels were asked for (MINIDL_KERNELS=compiled or use_kernels), and numba "
+            "is not there or does not work: pip install 'minidl[fast]'",
+            name="numba",
+        )
+    return module

@@ -1,0 +1,179 @@
+"""Calls of every kernel that has a compiled version, over odd shapes, settings and layouts.
+
+A case is a function that takes a generator and a dtype and returns a call without arguments: to be
+run with NumPy's kernels and with compiled ones, on the same data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.kernels import conv, masking, optimizers, pool
+
+Call = Callable[[], tuple[np.ndarray, ...]]
+Case = Callable[[np.random.Generator, Any], Call]
+
+
+def images(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, layout: str) -> Any:
+    """Normal values ``(N, C, H, W)``, half of them cut to 0 as a ReLU leaves them."""
+    n, c, h, w = shape
+    values = np.maximum(rng.standard_normal((n, h, w, c)), 0).astype(dtype)
+    if layout == "channels last":
+        return values.transpose(0, 3, 1, 2)
+    if layout == "channels first":
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+    if layout == "cropped":
+        wide = np.zeros((n, h + 2, w + 3, c), dtype)
+        wide[:, 1:-1, 2:-1] = values
+        return wide[:, 1:-1, 2:-1].transpose(0, 3, 1, 2)
+    assert layout == "read-only"
+    values.flags.writeable = False
+    return values.transpose(0, 3, 1, 2)
+
+
+def pooled(shape: Any, size: Any, stride: Any, padding: Any = (0, 0), *, layout: str) -> Case:
+    """Max pooling, and its gradient with ``g`` in the same layout."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, layout)
+        how = {"size": size, "stride": stride, "padding": padding}
+        g = images(rng, pool.max_pool2d(x, **how).shape, dtype, layout)
+
+        def call() -> tuple[np.ndarray, ...]:
+            top = pool.max_pool2d(x, **how)
+            return top, pool.unpool(g, x, top, **how)
+
+        return call
+
+    return make
+
+
+def spread(
+    shape: Any, outputs: int, kernel: Any, stride: Any, padding: Any, dilation: Any, layout: str
+) -> Case:
+    """The gradient of a convolution's input."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        size = conv.output_size("conv2d", shape[2:], kernel, stride, padding, dilation)
+        g = images(rng, (shape[0], outputs, *size), dtype, layout)
+        weight = rng.standard_normal((outputs, shape[1], *kernel)).astype(dtype)
+        how = {"stride": stride, "padding": padding, "dilation": dilation}
+        return lambda: (conv.conv2d_input(g, weight, size=shape[2:], **how),)
+
+    return make
+
+
+def masked(shape: Any, layout: str) -> Case:
+    """Values with infinities and NaN among them, a random mask."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, layout)
+        if layout != "read-only":
+            x[rng.random(shape) < 0.1] = np.inf
+            x[rng.random(shape) < 0.1] = np.nan
+        keep = images(rng, shape, dtype, layout) > 0
+        return lambda: (masking.masked(x, keep),)
+
+    return make
+
+
+def adam(length: int, **changes: Any) -> Case:
+    """Three steps from the same state."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        start = [rng.standard_normal(length).astype(dtype) for _ in range(2)]
+        settings = {
+            "lr": 1e-2,
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "eps": 1e-8,
+            "weight_decay": 0.0,
+            "decoupled": False,
+        } | changes
+
+        def call() -> tuple[np.ndarray, ...]:
+            value, grad = (array.copy() for array in start)
+            mean, square = np.zeros_like(value), np.zeros_like(value)
+            for step in (1, 2, 3):
+                optimizers.adam(value, grad, mean, square, step=step, **settings)
+            return value, mean, square
+
+        return call
+
+    return make
+
+
+#: What the compiled version is expected to take, and its name there.
+COMPILED: dict[str, tuple[str, Case]] = {
+    "pool 2x2": ("unpool", pooled((3, 5, 8, 6), (2, 2), (2, 2), layout="channels last")),
+    "pool 3x2": ("unpool", pooled((2, 33, 9, 8), (3, 2), (3, 2), layout="channels last")),
+    "pool with a margin": ("unpool", pooled((2, 4, 7, 5), (2, 2), (2, 2), layout="channels last")),
+    "pool 1x1": ("unpool", pooled((1, 1, 1, 1), (1, 1), (1, 1), layout="channels last")),
+    "pool padded": (
+        "unpool",
+        pooled((2, 3, 6, 7), (3, 3), (3, 3), (1, 1), layout="channels last"),
+    ),
+    "pool of no images": ("unpool", pooled((0, 3, 4, 4), (2, 2), (2, 2), layout="channels last")),
+    "pool overlapping": (
+        "max_pool2d",
+        pooled((2, 3, 7, 9), (3, 3), (2, 1), (1, 0), layout="channels last"),
+    ),
+    "pool one channel": ("unpool", pooled((3, 1, 8, 8), (2, 2), (2, 2), layout="channels first")),
+    "conv 3x3": (
+        "col2im",
+        spread((2, 5, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    ),
+    "conv one channel": (
+        "col2im",
+        spread((3, 1, 7, 7), 2, (3, 3), (1, 1), (0, 0), (1, 1), layout="channels first"),
+    ),
+    "conv strided": (
+        "col2im",
+        spread((2, 3, 11, 10), 4, (3, 2), (2, 3), (1, 0), (1, 1), layout="cropped"),
+    ),
+    "conv dilated": (
+        "col2im",
+        spread((2, 3, 12, 13), 4, (2, 3), (2, 1), (2, 3), (3, 2), layout="channels last"),
+    ),
+    "conv 1x1": (
+        "col2im",
+        spread((2, 3, 5, 4), 6, (1, 1), (1, 1), (0, 0), (1, 1), layout="channels last"),
+    ),
+    "conv padded beyond the image": (
+        "col2im",
+        spread((2, 3, 2, 2), 2, (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
+    ),
+    "masked channels last": ("masked", masked((3, 5, 4, 7), "channels last")),
+    "masked channels first": ("masked", masked((3, 5, 4, 7), "channels first")),
+    "masked of nothing": ("masked", masked((0, 5, 4, 7), "channels last")),
+    "adam": ("adam", adam(1001)),
+    "adam, weight decay": ("adam", adam(1001, weight_decay=0.1)),
+    "adamw": ("adam", adam(1001, weight_decay=0.1, decoupled=True)),
+    "adam of one": ("adam", adam(1, eps=1e-3, beta1=0.0)),
+    "adam of NumPy's numbers": ("adam", adam(100, lr=np.float64(1e-2))),
+    "adam of nothing": ("adam", adam(0)),
+}
+
+#: What the compiled version leaves to NumPy's, and its name there.
+LEFT: dict[str, tuple[str, Case]] = {
+    "pool channels first": (
+        "max_pool2d",
+        pooled((2, 3, 8, 6), (2, 2), (2, 2), layout="channels first"),
+    ),
+    "pool cropped": ("max_pool2d", pooled((2, 3, 8, 6), (2, 2), (2, 2), layout="cropped")),
+    "pool read-only": ("max_pool2d", pooled((2, 3, 8, 6), (2, 2), (2, 2), layout="read-only")),
+    "unpool overlapping": (
+        "unpool",
+        pooled((2, 3, 7, 7), (3, 3), (2, 2), layout="channels last"),
+    ),
+    "masked cropped": ("masked", masked((3, 5, 4, 7), "cropped")),
+    "masked read-only": ("masked", masked((3, 5, 4, 7), "read-only")),
+    # no image, so no patch to add
+    "conv of no images": (
+        "col2im",
+        spread((0, 3, 5, 5), 2, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    ),
+}
