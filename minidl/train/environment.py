@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def describe() -> dict[str, str]:
         "numpy.version": np.__version__,
         "python.version": platform.python_version(),
         "blas": f"{library['name']} {library['version']}",
+        "blas.threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"),
+        "kernels": kernels(),
         "cpus": str(
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         ),
@@ -29,6 +32,15 @@ def describe() -> dict[str, str]:
     }
     commit = git_commit(Path.cwd())
     return found | ({"git.commit": commit} if commit else {})
+
+
+def kernels() -> str:
+    """Say which kernels the run may use: ``numpy``, or the mode and numba's version."""
+    mode = os.environ.get("MINIDL_KERNELS", "auto")
+    try:
+        return f"{mode}, numba {version('numba')}" if mode != "numpy" else mode
+    except PackageNotFoundError:
+        return "numpy"
 
 
 def git_commit(directory: Path) -> str | None:
