@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
-from minidl.autograd.primitive import Array, Box
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
     np.add: ops.add,
@@ -179,10 +178,3 @@ def call_function(
     except TypeError as error:
         raise TypeError(f"{name}: {error}; other arguments have no derivative in minidl") from None
     return FUNCTIONS[function](*args, **kwargs)
-
-
-def plain(value: Any) -> Array:
-    """Return the ndarray at the bottom of a box."""
-    while isinstance(value, Box):
-        value = value.value
-    return np.asarray(value)

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike
 
 from minidl import numpy_protocols, ops
 from minidl.autograd import reverse
-from minidl.autograd.primitive import Array, Box
+from minidl.autograd.primitive import Array, Box, plain
 from minidl.autograd.reverse import EAGER, Leaf
 from minidl.methods import Methods
 from minidl.ops.shape import unpack
@@ -33,7 +33,7 @@ def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
                 "Tensor: the data would lose their derivative; use clone() to keep it, or "
                 "detach() if a constant is meant"
             )
-        data = _plain(data)
+        data = plain(data, "Tensor()")
     if isinstance(data, (np.ndarray, np.generic)):
         array = np.asarray(data, dtype=dtype)
     else:
@@ -96,8 +96,7 @@ class Tensor(Methods):
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        shape: tuple[int, ...] = self.value.shape
-        return shape
+        return self.level.shape_of(self.value)
 
     @property
     def ndim(self) -> int:
@@ -131,7 +130,7 @@ class Tensor(Methods):
     __hash__ = object.__hash__  # by identity, as == is elementwise
 
     def __repr__(self) -> str:
-        array = _plain(self)
+        array = np.asarray(_bottom(self))
         text = np.array2string(array, separator=", ", prefix="tensor(")
         notes = "" if array.dtype in (np.float32, np.int64, np.bool_) else f", dtype={array.dtype}"
         if self.level is not EAGER:
@@ -219,7 +218,10 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """Return the same values (and memory) as a constant to every transform."""
-        return Tensor(_plain(self))
+        if self.level is EAGER:
+            return Tensor(self.value)
+        constant = ops.stop_gradient(self)
+        return constant if isinstance(constant, Tensor) else Tensor(constant)
 
     def copy_(self, source: Any) -> Tensor:
         """Overwrite the elements of a leaf in place, unrecorded, and return it.
@@ -233,7 +235,7 @@ class Tensor(Methods):
         """
         if not self.is_leaf or self.level is not EAGER:
             raise RuntimeError("copy_: only a leaf can be overwritten; detach() it first")
-        self.value[...] = _plain(source)
+        self.value[...] = plain(source, "copy_()")
         if self.trace is not None:
             self.trace.touch()
         return self
@@ -254,7 +256,8 @@ class Tensor(Methods):
                 "the graph; call .detach().numpy(), or use minidl's functions (NumPy's accept "
                 "Tensors where minidl has their derivative)"
             )
-        return self.value.numpy() if isinstance(self.value, Tensor) else np.asarray(self.value)
+        value = self.level.one_value(self.value, "numpy()")
+        return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         array = self.numpy()
@@ -272,11 +275,11 @@ class Tensor(Methods):
         """
         if self.numel() != 1:
             raise ValueError(f"item(): exactly one element is wanted, got shape {self.shape}")
-        return _plain(self).item()
+        return plain(self, "item()").item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers, without derivative."""
-        return _plain(self).tolist()
+        return plain(self, "tolist()").tolist()
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -329,10 +332,10 @@ class Tensor(Methods):
 Box.kind = Tensor
 
 
-def _plain(value: Any) -> Array:
+def _bottom(value: Any) -> Any:
     while isinstance(value, Box):
         value = value.value
-    return np.asarray(value)
+    return value
 
 
 def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:

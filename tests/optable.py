@@ -360,6 +360,7 @@ OPS = [
         follows_dtype=False,
     ),
     Op("clone", unary(), np.copy, "clone", protocol=True),
+    Op("stop_gradient", unary(), lambda x: x, differentiable=False),
     # indexing
     Op(
         "getitem",

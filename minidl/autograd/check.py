@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Box
+from minidl.autograd.primitive import Array, plain
 from minidl.autograd.transforms import jvp, vjp
 
 
 def _plain(value: Any) -> Array:
-    while isinstance(value, Box):
-        value = value.value
-    return np.asarray(value)
+    return plain(value, "gradcheck()")
 
 
 def _numerical_jacobian(

@@ -20,13 +20,16 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Rule: TypeAlias = Callable[..., Any]
+#: ``(primitive, examples, **params)``: run ``primitive`` on the values of `Examples`, and return
+#: the result with the axis of examples in front.
+BatchRule: TypeAlias = Callable[..., Any]
 
 #: Serial numbers of levels and of recorded operations: later is higher, across threads too.
 clock: Callable[[], int] = itertools.count(1).__next__
@@ -47,6 +50,21 @@ class Level:
     def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run ``primitive`` on arguments of which this level is the highest."""
         raise NotImplementedError
+
+    def shape_of(self, value: Any) -> tuple[int, ...]:
+        """Return the shape that a box of this level shows; ``value`` is what is in it."""
+        shape: tuple[int, ...] = value.shape
+        return shape
+
+    def one_value(self, value: Any, what: str) -> Any:
+        """Return what a box holds, for a use that leaves the transform (``item()``, printing).
+
+        Raises
+        ------
+        TypeError
+            The box stands for many values (`vmap`).
+        """
+        return value
 
     def check_open(self, primitive: Primitive) -> None:
         """Raise where a value has outlived the transform that made it.
@@ -92,6 +110,27 @@ def as_array(value: Any) -> Any:
     return value if isinstance(value, (np.ndarray, Box)) else np.asarray(value)
 
 
+def plain(value: Any, what: str) -> Array:
+    """Return the ndarray at the bottom of a box, without derivatives.
+
+    Raises
+    ------
+    TypeError
+        The value differs over the examples of a `vmap`; ``what`` says what was wanted of it.
+    """
+    while isinstance(value, Box):
+        value = value.level.one_value(value.value, what)
+    return np.asarray(value)
+
+
+class Examples(NamedTuple):
+    """Arguments under `vmap`: those that are ``batched`` carry an axis of ``size`` in front."""
+
+    size: int
+    values: list[Any]
+    batched: list[bool]
+
+
 class Primitive:
     """One differentiable operation; calling it runs it at the right level.
 
@@ -105,9 +144,11 @@ class Primitive:
         value: Callable[..., Any],
         vjp: Sequence[Rule | None] | None,
         jvp: Sequence[Rule | None] | Rule | None,
+        batch: BatchRule | None,
         doc: str | None,
         view: bool,
     ) -> None:
+        self.batch = batch
         self.view = view
         self.name = self.__name__ = name
         self.value = value
@@ -202,6 +243,7 @@ def primitive(
     *,
     vjp: Sequence[Rule | None] | Rule | None = None,
     jvp: Sequence[Rule | None] | Rule | None = None,
+    batch: BatchRule | None = None,
     doc: str | None = None,
     view: bool = False,
 ) -> Primitive:
@@ -221,6 +263,9 @@ def primitive(
     jvp
         Likewise ``(t, out, *args, **params)``: the tangent of the result from the tangent ``t``
         of that argument alone, or `linear`; or `linear` alone for the operation as a whole.
+    batch
+        How `vmap` runs the operation on all examples at once, see `minidl.ops.batching`; without
+        a rule it runs them one by one.
     doc
         The public docstring, where the primitive is a public function as it stands.
     view
@@ -230,7 +275,7 @@ def primitive(
     An operation without rules has no derivative: its result is a constant.
     """
     rules = EveryArgument(vjp) if callable(vjp) else vjp
-    return Primitive(name, value, rules, jvp, doc, view)
+    return Primitive(name, value, rules, jvp, batch, doc, view)
 
 
 @contextmanager

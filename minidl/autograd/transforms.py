@@ -183,6 +183,36 @@ def jvp(
     return tree_map(lambda value: _unbox(value, level)[0], result), tree_map(tangent_of, result)
 
 
+def single(argnums: Any) -> bool:
+    """Whether ``argnums`` names one argument, so that the result is no tuple."""
+    return isinstance(argnums, (int, np.integer))
+
+
+def choose(
+    function: Callable[..., Any], argnums: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Make a function of the arguments named alone, and return it with their values.
+
+    Raises
+    ------
+    IndexError
+        ``argnums`` names an argument that was not given.
+    """
+    numbers = (int(argnums),) if single(argnums) else tuple(argnums)
+    for number in numbers:
+        if not -len(args) <= number < len(args):
+            raise IndexError(f"grad: argnums names argument {number}, but {len(args)} were given")
+    places = [number % len(args) for number in numbers]
+
+    def of_chosen(*values: Any) -> Any:
+        full = list(args)
+        for place, value in zip(places, values, strict=True):
+            full[place] = value
+        return function(*full, **kwargs)
+
+    return of_chosen, tuple(args[place] for place in places)
+
+
 def value_and_grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -212,25 +242,11 @@ def value_and_grad(
     >>> minidl.value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
     (array(5.), array([2., 4.]))
     """
-    single = isinstance(argnums, (int, np.integer))
-    chosen = (int(argnums),) if single else tuple(argnums)  # type: ignore[arg-type]
 
     @wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        for number in chosen:
-            if not -len(args) <= number < len(args):
-                raise IndexError(
-                    f"grad: argnums names argument {number}, but {len(args)} were given"
-                )
-        places = [number % len(args) for number in chosen]
-
-        def of_chosen(*values: Any) -> Any:
-            full = list(args)
-            for place, value in zip(places, values, strict=True):
-                full[place] = value
-            return function(*full, **kwargs)
-
-        out, pull, *aux = vjp(of_chosen, *(args[place] for place in places), has_aux=has_aux)
+        of_chosen, chosen = choose(function, argnums, args, kwargs)
+        out, pull, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
         if getattr(out, "shape", None) != () or out.dtype.kind != "f":
             kind = f"{out.dtype}{list(out.shape)}" if hasattr(out, "shape") else repr(type(out))
             raise TypeError(
@@ -238,7 +254,7 @@ def value_and_grad(
                 " reduce it (.sum(), .mean()), or use vjp"
             )
         gradients = pull(np.ones((), out.dtype))
-        gradient = gradients[0] if single else gradients
+        gradient = gradients[0] if single(argnums) else gradients
         return ((out, aux[0]) if has_aux else out), gradient
 
     return differentiated

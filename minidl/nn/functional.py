@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidl.autograd.primitive import Box
+from minidl.autograd.primitive import plain
 from minidl.ops import (
     abs,
     avg_pool2d,
@@ -143,9 +143,8 @@ def _update(running: Tensor | None, batch: Any, momentum: float, scale: float = 
     """Move a running statistic in place; it is a constant to every transform."""
     if running is None:
         return
-    while isinstance(batch, Box):
-        batch = batch.value
-    running.value += momentum * (scale * batch.reshape(-1) - running.value)
+    found = plain(batch, "batch_norm's running statistics").reshape(-1)
+    running.value += momentum * (scale * found - running.value)
 
 
 def mse_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:

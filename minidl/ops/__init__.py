@@ -25,7 +25,19 @@ from minidl.ops.arithmetic import (
     where,
 )
 from minidl.ops.conv import conv2d
-from minidl.ops.elementwise import abs, erf, exp, log, relu, sigmoid, sign, sqrt, square, tanh
+from minidl.ops.elementwise import (
+    abs,
+    erf,
+    exp,
+    log,
+    relu,
+    sigmoid,
+    sign,
+    sqrt,
+    square,
+    stop_gradient,
+    tanh,
+)
 from minidl.ops.indexing import getitem, setitem
 from minidl.ops.linalg import linear, matmul
 from minidl.ops.pool import avg_pool2d, max_pool2d
@@ -106,6 +118,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stop_gradient",
     "sub",
     "sum",
     "tanh",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
+from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import log, masked
 from minidl.ops.shape import broadcast_to
 
@@ -28,6 +29,7 @@ add: Primitive = primitive(
     vjp=(lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: g),
     jvp=(_same, _same),
     doc="Return ``x + y`` elementwise, with broadcasting.",
+    batch=elementwise,
 )
 
 sub: Primitive = primitive(
@@ -36,6 +38,7 @@ sub: Primitive = primitive(
     vjp=(lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: neg(g)),
     jvp=(_same, _minus),
     doc="Return ``x - y`` elementwise, with broadcasting.",
+    batch=elementwise,
 )
 
 mul: Primitive = primitive(
@@ -44,6 +47,7 @@ mul: Primitive = primitive(
     vjp=(lambda g, _out, _x, y: g * y, lambda g, _out, x, _y: g * x),
     jvp=(lambda t, out, x, y: t * y, lambda t, out, x, y: t * x),
     doc="Return ``x · y`` elementwise, with broadcasting.",
+    batch=elementwise,
 )
 
 div: Primitive = primitive(
@@ -52,6 +56,7 @@ div: Primitive = primitive(
     vjp=(lambda g, _out, _x, y: g / y, lambda g, out, _x, y: -g * out / y),
     jvp=(lambda t, out, x, y: t / y, lambda t, out, x, y: -t * out / y),
     doc="Return ``x / y`` elementwise, with broadcasting.",
+    batch=elementwise,
 )
 
 neg: Primitive = primitive(
@@ -60,6 +65,7 @@ neg: Primitive = primitive(
     vjp=(lambda g, _out, _x: neg(g),),
     jvp=(lambda t, out, x: neg(t),),
     doc="Return ``-x``.",
+    batch=elementwise,
 )
 
 
@@ -88,6 +94,7 @@ pow: Primitive = primitive(
         lambda t, out, x, y: t * _power_log(out, x),
     ),
     doc="Return ``x`` to the power ``y`` elementwise, with broadcasting.",
+    batch=elementwise,
 )
 
 
@@ -108,6 +115,7 @@ maximum: Primitive = primitive(
         lambda t, out, x, y: t * _share_of_maximum(y, x, 1.0),
     ),
     doc="Return the larger of ``x`` and ``y`` elementwise; a tie shares the gradient evenly.",
+    batch=elementwise,
 )
 
 minimum: Primitive = primitive(
@@ -122,6 +130,7 @@ minimum: Primitive = primitive(
         lambda t, out, x, y: t * _share_of_maximum(y, x, -1.0),
     ),
     doc="Return the smaller of ``x`` and ``y`` elementwise; a tie shares the gradient evenly.",
+    batch=elementwise,
 )
 
 
@@ -145,19 +154,40 @@ where: Primitive = primitive(
         lambda t, out, condition, x, y: masked(broadcast_to(t, out.shape), logical_not(condition)),
     ),
     doc="Return ``x`` where ``condition`` (boolean) holds, else ``y``, with broadcasting.",
+    batch=elementwise,
 )
 
 # Comparisons have no derivative: their results are constants to every transform.
-eq: Primitive = primitive("eq", np.equal, doc="Return ``x == y`` elementwise, as booleans.")
-ne: Primitive = primitive("ne", np.not_equal, doc="Return ``x != y`` elementwise, as booleans.")
-lt: Primitive = primitive("lt", np.less, doc="Return ``x < y`` elementwise, as booleans.")
-le: Primitive = primitive("le", np.less_equal, doc="Return ``x <= y`` elementwise, as booleans.")
-gt: Primitive = primitive("gt", np.greater, doc="Return ``x > y`` elementwise, as booleans.")
-ge: Primitive = primitive("ge", np.greater_equal, doc="Return ``x >= y`` elementwise, as booleans.")
-logical_and: Primitive = primitive(
-    "logical_and", np.logical_and, doc="Return ``x and y`` elementwise."
+eq: Primitive = primitive(
+    "eq", np.equal, doc="Return ``x == y`` elementwise, as booleans.", batch=elementwise
 )
-logical_or: Primitive = primitive("logical_or", np.logical_or, doc="Return ``x or y`` elementwise.")
+ne: Primitive = primitive(
+    "ne", np.not_equal, doc="Return ``x != y`` elementwise, as booleans.", batch=elementwise
+)
+lt: Primitive = primitive(
+    "lt", np.less, doc="Return ``x < y`` elementwise, as booleans.", batch=elementwise
+)
+le: Primitive = primitive(
+    "le", np.less_equal, doc="Return ``x <= y`` elementwise, as booleans.", batch=elementwise
+)
+gt: Primitive = primitive(
+    "gt", np.greater, doc="Return ``x > y`` elementwise, as booleans.", batch=elementwise
+)
+ge: Primitive = primitive(
+    "ge", np.greater_equal, doc="Return ``x >= y`` elementwise, as booleans.", batch=elementwise
+)
+logical_and: Primitive = primitive(
+    "logical_and",
+    np.logical_and,
+    doc="Return ``x and y`` elementwise.",
+    batch=elementwise,
+)
+logical_or: Primitive = primitive(
+    "logical_or", np.logical_or, doc="Return ``x or y`` elementwise.", batch=elementwise
+)
 logical_not: Primitive = primitive(
-    "logical_not", np.logical_not, doc="Return ``not x`` elementwise."
+    "logical_not",
+    np.logical_not,
+    doc="Return ``not x`` elementwise.",
+    batch=elementwise,
 )

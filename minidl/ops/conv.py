@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.autograd.primitive import Primitive, primitive
 from minidl.kernels import conv as kernel
+from minidl.ops.batching import folded_if_only_first
 from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape, shape_of
 
@@ -46,6 +47,7 @@ _conv2d: Primitive = primitive(
         lambda t, out, x, weight, bias, **how: _conv2d(x, t, None, **how),
         lambda t, out, x, weight, bias, **how: reshape(t, (-1, 1, 1)),
     ),
+    batch=folded_if_only_first,
 )
 
 # The gradient that reaches the input: the transposed convolution of g.
@@ -62,6 +64,7 @@ _conv2d_input: Primitive = primitive(
         lambda t, out, y, weight, **how: _conv2d_input(t, weight, **how),
         lambda t, out, y, weight, **how: _conv2d_input(y, t, **how),
     ),
+    batch=folded_if_only_first,
 )
 
 # The gradient that reaches the weight: the correlation of the input with g.

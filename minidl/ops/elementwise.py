@@ -14,6 +14,7 @@ import numpy as np
 from minidl.autograd.primitive import Array, Primitive, primitive
 from minidl.kernels.masking import masked as kernel_masked
 from minidl.kernels.special import erf as _erf
+from minidl.ops.batching import elementwise
 
 exp: Primitive = primitive(
     "exp",
@@ -21,6 +22,7 @@ exp: Primitive = primitive(
     vjp=(lambda g, out, _x: g * out,),
     jvp=(lambda t, out, x: t * out,),
     doc="Return eˣ.",
+    batch=elementwise,
 )
 
 log: Primitive = primitive(
@@ -29,6 +31,7 @@ log: Primitive = primitive(
     vjp=(lambda g, _out, x: g / x,),
     jvp=(lambda t, out, x: t / x,),
     doc="Return the natural logarithm of ``x``.",
+    batch=elementwise,
 )
 
 sqrt: Primitive = primitive(
@@ -37,6 +40,7 @@ sqrt: Primitive = primitive(
     vjp=(lambda g, out, _x: g * 0.5 / out,),
     jvp=(lambda t, out, x: t * 0.5 / out,),
     doc="Return √x.",
+    batch=elementwise,
 )
 
 square: Primitive = primitive(
@@ -45,6 +49,7 @@ square: Primitive = primitive(
     vjp=(lambda g, _out, x: g * (2.0 * x),),
     jvp=(lambda t, out, x: t * (2.0 * x),),
     doc="Return x².",
+    batch=elementwise,
 )
 
 tanh: Primitive = primitive(
@@ -53,6 +58,7 @@ tanh: Primitive = primitive(
     vjp=(lambda g, out, _x: g * (1.0 - out * out),),
     jvp=(lambda t, out, x: t * (1.0 - out * out),),
     doc="Return the hyperbolic tangent of ``x``.",
+    batch=elementwise,
 )
 
 
@@ -70,6 +76,7 @@ sigmoid: Primitive = primitive(
     vjp=(lambda g, out, _x: g * (out * (1.0 - out)),),
     jvp=(lambda t, out, x: t * (out * (1.0 - out)),),
     doc="Return 1 / (1 + e⁻ˣ).",
+    batch=elementwise,
 )
 
 # What is masked out is 0 even where it is infinite, so no rule makes NaN of it.
@@ -78,6 +85,14 @@ masked: Primitive = primitive(
     kernel_masked,
     vjp=(lambda g, _out, _x, keep: masked(g, keep), None),
     jvp=(lambda t, out, x, keep: masked(t, keep), None),
+    batch=elementwise,
+)
+
+stop_gradient: Primitive = primitive(
+    "stop_gradient",
+    lambda x: x,
+    batch=elementwise,
+    doc="Return ``x`` as a constant to every transform.",
 )
 
 relu: Primitive = primitive(
@@ -86,6 +101,7 @@ relu: Primitive = primitive(
     vjp=(lambda g, out, _x: masked(g, out > 0),),
     jvp=(lambda t, out, x: masked(t, out > 0),),
     doc="Return max(x, 0); the derivative at 0 is taken as 0.",
+    batch=elementwise,
 )
 
 sign: Primitive = primitive(
@@ -94,6 +110,7 @@ sign: Primitive = primitive(
     vjp=(lambda g, _out, _x: g * 0.0,),
     jvp=(lambda t, out, x: t * 0.0,),
     doc="Return -1, 0 or 1 by the sign of ``x``; its derivative is 0.",
+    batch=elementwise,
 )
 
 abs: Primitive = primitive(
@@ -102,6 +119,7 @@ abs: Primitive = primitive(
     vjp=(lambda g, _out, x: g * sign(x),),
     jvp=(lambda t, out, x: t * sign(x),),
     doc="Return the absolute value; its derivative at 0 is taken as 0.",
+    batch=elementwise,
 )
 
 
@@ -116,4 +134,5 @@ erf: Primitive = primitive(
     vjp=(lambda g, _out, x: g * _bell(x),),
     jvp=(lambda t, out, x: t * _bell(x),),
     doc="Return the error function 2/√π ∫₀ˣ exp(-u²) du.",
+    batch=elementwise,
 )

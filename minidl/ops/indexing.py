@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Box, Primitive, Rule, primitive
+from minidl.autograd.batch import one_by_one
+from minidl.autograd.primitive import Array, Box, Examples, Primitive, Rule, primitive
 from minidl.ops.arithmetic import where
+from minidl.ops.batching import everywhere, raised
 from minidl.ops.shape import broadcast_to, reshape, shape_of
 
 
@@ -58,6 +60,35 @@ def _add_at(g: Array, *arrays: Array, template: tuple[Any, ...], shape: tuple[in
     return out
 
 
+def _simple(template: tuple[Any, ...], arrays: list[Any]) -> bool:
+    """Whether an axis in front leaves the order of the result's other axes as it is."""
+    # NumPy moves the axes of several index arrays to the front where a slice stands between them,
+    # and takes whole numbers for arrays there.
+    numbers = any(isinstance(part, (int, np.integer)) for part in template)
+    return not arrays or (len(arrays) == 1 and not numbers)
+
+
+def _batched_index(primitive: Primitive, examples: Examples, **params: Any) -> Any:
+    template = params["template"]
+    if any(examples.batched[1:]) or not _simple(template, examples.values[1:]):
+        return one_by_one(primitive, examples, **params)
+    params["template"] = (slice(None), *template)
+    if "shape" in params:
+        params["shape"] = (examples.size, *params["shape"])
+    return primitive(*examples.values, **params)
+
+
+def _batched_setitem(primitive: Primitive, examples: Examples, *, template: Any) -> Any:
+    x, value, *arrays = examples.values
+    traced = any(isinstance(array, Box) for array in arrays)
+    if any(examples.batched[2:]) or traced or not _simple(template, arrays):
+        return one_by_one(primitive, examples, template=template)
+    x = everywhere(x, examples.batched[0], examples.size)
+    part = np.broadcast_to(np.zeros(()), x.shape[1:])[_fill(template, tuple(arrays))]
+    value = raised(value, examples.batched[1], part.ndim)
+    return primitive(x, value, *arrays, template=(slice(None), *template))
+
+
 # Reading at an index and adding at it into zeros are each other's adjoint.
 _getitem: Primitive = primitive(
     "getitem",
@@ -69,6 +100,7 @@ _getitem: Primitive = primitive(
     ),
     jvp=(lambda t, out, x, *arrays, template: _getitem(t, *arrays, template=template),),
     view=True,
+    batch=_batched_index,
 )
 _index_add: Primitive = primitive(
     "index_add",
@@ -79,6 +111,7 @@ _index_add: Primitive = primitive(
             t, *arrays, template=template, shape=shape
         ),
     ),
+    batch=_batched_index,
 )
 
 
@@ -145,6 +178,7 @@ _setitem: Primitive = primitive(
         lambda t, out, x, value, *arrays, template: _erase(t, arrays, template),
         lambda t, out, x, value, *arrays, template: _into_zeros(t, out, arrays, template),
     ),
+    batch=_batched_setitem,
 )
 
 

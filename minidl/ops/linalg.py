@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, primitive
+from minidl.autograd.primitive import Array, Examples, Primitive, primitive
+from minidl.ops.batching import elementwise, folded_if_only_first, raised
 from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape, shape_of, transpose
 
@@ -23,6 +24,7 @@ _matmul: Primitive = primitive(
         lambda g, _out, x, _y: _matmul(_mt(x), g),
     ),
     jvp=(lambda t, out, x, y: _matmul(t, y), lambda t, out, x, y: _matmul(x, t)),
+    batch=elementwise,
 )
 
 
@@ -81,6 +83,15 @@ def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
     return np.add(out, bias, out=out if out.dtype == bias.dtype else None)
 
 
+def _batched_linear(primitive: Primitive, examples: Examples) -> Any:
+    """With one weight for all examples, the rows of all are one product."""
+    if not any(examples.batched[1:]):
+        return folded_if_only_first(primitive, examples)
+    x, weight, bias = examples.values
+    out = _matmul(x, _mt(weight))
+    return out if bias is None else out + raised(bias, examples.batched[2], 2)
+
+
 _linear: Primitive = primitive(
     "linear",
     _affine,
@@ -94,6 +105,7 @@ _linear: Primitive = primitive(
         lambda t, out, x, weight, bias: _linear(x, t, None),
         lambda t, out, x, weight, bias: t,
     ),
+    batch=_batched_linear,
 )
 
 

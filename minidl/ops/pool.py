@@ -12,6 +12,7 @@ from typing import Any
 from minidl.autograd.primitive import Primitive, primitive
 from minidl.kernels import pool as kernel
 from minidl.kernels.conv import output_size
+from minidl.ops.batching import folded
 from minidl.ops.conv import Pair, pair
 from minidl.ops.shape import shape_of
 
@@ -20,18 +21,21 @@ _max_pool2d: Primitive = primitive(
     kernel.max_pool2d,
     vjp=(lambda g, out, x, **how: _unpool(g, x, out, **how),),
     jvp=(lambda t, out, x, **how: _pick(t, x, out, **how),),
+    batch=folded,
 )
 _unpool: Primitive = primitive(
     "max_unpool2d",
     kernel.unpool,
     vjp=(lambda g, _out, _y, x, top, **how: _pick(g, x, top, **how), None, None),
     jvp=(lambda t, out, y, x, top, **how: _unpool(t, x, top, **how), None, None),
+    batch=folded,
 )
 _pick: Primitive = primitive(
     "pick_maximum",
     kernel.pick,
     vjp=(lambda g, _out, _t, x, top, **how: _unpool(g, x, top, **how), None, None),
     jvp=(lambda t, out, _t, x, top, **how: _pick(t, x, top, **how), None, None),
+    batch=folded,
 )
 
 _avg_pool2d: Primitive = primitive(
@@ -39,12 +43,14 @@ _avg_pool2d: Primitive = primitive(
     kernel.avg_pool2d,
     vjp=(lambda g, _out, x, **how: _spread(g, image=x.shape[2:], **how),),
     jvp=(lambda t, out, x, **how: _avg_pool2d(t, **how),),
+    batch=folded,
 )
 _spread: Primitive = primitive(
     "avg_unpool2d",
     kernel.spread,
     vjp=(lambda g, _out, _y, *, image, **how: _avg_pool2d(g, **how),),
     jvp=(lambda t, out, y, **how: _spread(t, **how),),
+    batch=folded,
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
 from minidl.ops.arithmetic import eq, where
+from minidl.ops.batching import along
 from minidl.ops.shape import broadcast_to, reshape, shape_of
 
 Dim: TypeAlias = int | Sequence[int] | None
@@ -56,6 +57,7 @@ _sum: Primitive = primitive(
     lambda x, *, dim, keepdim: np.add.reduce(x, axis=dim, keepdims=keepdim),
     vjp=(lambda g, _out, x, *, dim, keepdim: broadcast_to(restore(g, dim, keepdim), x.shape),),
     jvp=(lambda t, out, x, *, dim, keepdim: _sum(t, dim=dim, keepdim=keepdim),),
+    batch=along("dim"),
 )
 
 
@@ -148,6 +150,7 @@ _amax: Primitive = primitive(
             t * _winners(out, x, dim, keepdim), dim=dim, keepdim=keepdim
         ),
     ),
+    batch=along("dim"),
 )
 
 _amin: Primitive = primitive(
@@ -155,6 +158,7 @@ _amin: Primitive = primitive(
     lambda x, *, dim, keepdim: np.minimum.reduce(x, axis=dim, keepdims=keepdim),
     vjp=_amax.vjp,
     jvp=_amax.jvp,
+    batch=along("dim"),
 )
 
 
@@ -181,10 +185,14 @@ def amin(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
 
 
 _argmax: Primitive = primitive(
-    "argmax", lambda x, *, dim, keepdim: np.argmax(x, axis=dim, keepdims=keepdim)
+    "argmax",
+    lambda x, *, dim, keepdim: np.argmax(x, axis=dim, keepdims=keepdim),
+    batch=along("dim"),
 )
 _argmin: Primitive = primitive(
-    "argmin", lambda x, *, dim, keepdim: np.argmin(x, axis=dim, keepdims=keepdim)
+    "argmin",
+    lambda x, *, dim, keepdim: np.argmin(x, axis=dim, keepdims=keepdim),
+    batch=along("dim"),
 )
 
 
@@ -218,6 +226,7 @@ _pick_along: Primitive = primitive(
         None,
     ),
     jvp=(lambda t, out, x, indices, *, dim: _pick_along(t, indices, dim=dim), None),
+    batch=along("dim"),
 )
 _put_along: Primitive = primitive(
     "put_along_dim",
@@ -227,6 +236,7 @@ _put_along: Primitive = primitive(
         lambda t, out, x, indices, *, dim, shape: _put_along(t, indices, dim=dim, shape=shape),
         None,
     ),
+    batch=along("dim"),
 )
 
 
@@ -260,8 +270,9 @@ def _extremum(x: Any, select: Any, dim: int, keepdim: bool) -> Extremum:
     if not np.ndim(x):
         return Extremum(x, select(x, dim))
     indices = select(x, dim, keepdim=True)
-    values = _pick_along(x, indices, dim=dim)
+    axis = dim % np.ndim(x)
+    values = _pick_along(x, indices, dim=axis)
     if not keepdim:
-        shape = values.shape[: dim % np.ndim(x)] + values.shape[dim % np.ndim(x) + 1 :]
+        shape = values.shape[:axis] + values.shape[axis + 1 :]
         values, indices = reshape(values, shape), reshape(indices, shape)
     return Extremum(values, indices)

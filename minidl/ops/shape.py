@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidl.autograd.primitive import Array, Primitive, linear, primitive
+from minidl.autograd.primitive import Array, Examples, Primitive, linear, primitive
+from minidl.ops.batching import along, elementwise, raised
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -19,12 +20,17 @@ def shape_of(x: Any) -> tuple[int, ...]:
     return shape
 
 
+def _batched_reshape(primitive: Primitive, examples: Examples, *, shape: tuple[int, ...]) -> Any:
+    return primitive(examples.values[0], shape=(examples.size, *shape))
+
+
 _reshape: Primitive = primitive(
     "reshape",
     lambda x, *, shape: np.reshape(x, shape),
     vjp=(lambda g, _out, x, *, shape: _reshape(g, shape=x.shape),),
     jvp=(linear,),
     view=True,
+    batch=_batched_reshape,
 )
 
 
@@ -98,12 +104,17 @@ def _axis(dim: int, ndim: int, name: str) -> int:
     return dim % ndim
 
 
+def _batched_permute(primitive: Primitive, examples: Examples, *, dims: tuple[int, ...]) -> Any:
+    return primitive(examples.values[0], dims=(0, *(dim + 1 for dim in dims)))
+
+
 _permute: Primitive = primitive(
     "permute",
     lambda x, *, dims: np.transpose(x, dims),
     vjp=(lambda g, _out, _x, *, dims: _permute(g, dims=inverse(dims)),),
     jvp=(linear,),
     view=True,
+    batch=_batched_permute,
 )
 
 
@@ -145,12 +156,18 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
     return _permute(x, dims=tuple(order))
 
 
+def _batched_broadcast(primitive: Primitive, examples: Examples, *, shape: tuple[int, ...]) -> Any:
+    value = raised(examples.values[0], examples.batched[0], len(shape))
+    return primitive(value, shape=(examples.size, *shape))
+
+
 _broadcast_to: Primitive = primitive(
     "broadcast_to",
     lambda x, *, shape: np.broadcast_to(x, shape),
     vjp=(lambda g, _out, _x, *, shape: g,),  # the engine sums it back
     jvp=(linear,),
     view=True,
+    batch=_batched_broadcast,
 )
 
 
@@ -194,6 +211,7 @@ _cat: Primitive = primitive(
     # The places of the seams are a parameter, so that no array is kept for its length.
     vjp=lambda g, _out, *_arrays, argnum, dim, bounds: _piece(g, argnum, dim, bounds),
     jvp=linear,
+    batch=along("dim"),
 )
 
 
@@ -248,9 +266,18 @@ def _as_dtype(x: Array, *, dtype: np.dtype[Any]) -> Array:
 
 
 _cast: Primitive = primitive(
-    "cast", _as_dtype, vjp=(lambda g, _out, _x, *, dtype: g,), jvp=(linear,), view=True
+    "cast",
+    _as_dtype,
+    vjp=(lambda g, _out, _x, *, dtype: g,),
+    jvp=(linear,),
+    view=True,
+    batch=elementwise,
 )
-_cast_to_integer: Primitive = primitive("cast", _as_dtype)
+_cast_to_integer: Primitive = primitive(
+    "cast",
+    _as_dtype,
+    batch=elementwise,
+)
 
 
 def cast(x: Any, dtype: DTypeLike) -> Any:
@@ -265,4 +292,5 @@ clone: Primitive = primitive(
     vjp=(lambda g, _out, _x: g,),
     jvp=(linear,),
     doc="Return a copy through which gradients flow.",
+    batch=elementwise,
 )

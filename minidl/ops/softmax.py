@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, primitive
-from minidl.ops.arithmetic import eq, where
+from minidl.autograd.primitive import Array, Box, Primitive, primitive
+from minidl.ops.arithmetic import eq, ne, where
+from minidl.ops.batching import along, folded
 from minidl.ops.elementwise import exp
 from minidl.ops.indexing import getitem
 from minidl.ops.reduce import Dim, axes, mean, restore, sum
@@ -49,6 +50,7 @@ _logsumexp: Primitive = primitive(
             t * exp(x - restore(_above_minus_inf(out), dim, keepdim)), dim, keepdim
         ),
     ),
+    batch=along("dim"),
 )
 
 
@@ -75,7 +77,11 @@ def _softmax_rule(g: Any, out: Any, _x: Any, *, dim: tuple[int, ...]) -> Any:
 
 
 _softmax: Primitive = primitive(
-    "softmax", _softmax_value, vjp=(_softmax_rule,), jvp=(_softmax_rule,)
+    "softmax",
+    _softmax_value,
+    vjp=(_softmax_rule,),
+    jvp=(_softmax_rule,),
+    batch=along("dim"),
 )
 
 
@@ -101,6 +107,7 @@ _log_softmax: Primitive = primitive(
     _log_softmax_value,
     vjp=(lambda g, out, _x, *, dim: g - exp(out) * sum(g, dim, keepdim=True),),
     jvp=(lambda t, out, x, *, dim: t - sum(exp(out) * t, dim, keepdim=True),),
+    batch=along("dim"),
 )
 
 
@@ -145,6 +152,7 @@ _cross_entropy_rows: Primitive = primitive(
         ),
         None,
     ),
+    batch=folded,
 )
 
 
@@ -254,22 +262,23 @@ def _by_rows(name: str, x: Any, target: Any) -> tuple[Any, Any, tuple[int, ...]]
 
 def _check_labels(name: str, labels: Any, classes: int, ignore: int) -> tuple[Any, Any]:
     """Labels with ignored ones made 0, and where they count (None: everywhere)."""
-    plain = labels
-    while hasattr(plain, "value"):
-        plain = plain.value
-    if plain.dtype.kind not in "iu":
-        raise TypeError(f"{name}: class indices must be integers, got {plain.dtype}")
-    ignored = plain == ignore
-    bad = ((plain < 0) | (plain >= classes)) & ~ignored
+    known = labels
+    while isinstance(known, Box):  # under vmap: those of all examples
+        known = known.value
+    if known.dtype.kind not in "iu":
+        raise TypeError(f"{name}: class indices must be integers, got {known.dtype}")
+    ignored = known == ignore
+    bad = ((known < 0) | (known >= classes)) & ~ignored
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise IndexError(
-            f"{name}: target {int(plain[first])} (row {first}) is not a class;"
+            f"{name}: target {int(known.flat[first])} (row {first}) is not a class;"
             f" there are {classes}, 0 to {classes - 1}"
         )
     if not ignored.any():
-        return plain, None
-    return np.where(ignored, 0, plain), ~ignored
+        return labels, None
+    counted = ne(labels, ignore)
+    return where(counted, labels, 0), counted
 
 
 def _reduce(
@@ -292,5 +301,6 @@ def _reduce(
         return sum(rows) / sum(share)
     if counted is None:
         return mean(rows)
-    count = int(counted.sum())
-    return sum(rows) / count if count else sum(rows) * math.nan  # the mean of nothing
+    count = sum(counted)
+    # The mean of nothing is NaN, without a warning.
+    return sum(rows) / where(count > 0, cast(count, rows.dtype), math.nan)

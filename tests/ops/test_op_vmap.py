@@ -1,0 +1,172 @@
+"""vmap of every public function against a Python loop, generated from the op table."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from opsamples import Sample, map_arrays
+from optable import CASES, Op, first, plain
+from test_op_table import all_primitives
+
+import minidl
+
+SIZE = 3
+#: A mask drawn inside vmap is shared by all examples; a loop draws one for each.
+RANDOM = {"dropout"}
+
+mapped = pytest.mark.parametrize(
+    ("op", "sample"),
+    [
+        pytest.param(op, s, id=f"{op.name}-{i}")
+        for op, i, s in CASES
+        if s.floats and op.name not in RANDOM
+    ],
+)
+
+
+def batches(sample: Sample) -> list[Any]:
+    """Three examples of each float array, in the order of sizes that the sample has."""
+    scales = np.array([1.0, 0.5, 0.75])
+    return [np.stack([(x * scale).astype(x.dtype) for scale in scales]) for x in sample.floats]
+
+
+def function_of(op: Op, sample: Sample) -> Any:
+    def function(*values: Any) -> Any:
+        args, kwargs = sample.with_floats(values)
+        return first(op(*args, **kwargs))
+
+    return function
+
+
+def which(count: int) -> list[tuple[bool, ...]]:
+    """All non-empty choices of arguments that are batched; for many arguments all, or one."""
+    if count <= 3:
+        return [chosen for chosen in product([True, False], repeat=count) if any(chosen)]
+    single = [tuple(i == k for i in range(count)) for k in range(count)]
+    return [(True,) * count, *single]
+
+
+def example(values: list[Any], sample: Sample, chosen: tuple[bool, ...], i: int) -> list[Any]:
+    return [v[i] if own else x for v, x, own in zip(values, sample.floats, chosen, strict=True)]
+
+
+@mapped
+def test_vmap_is_the_loop(op: Op, sample: Sample) -> None:
+    function, stacked = function_of(op, sample), batches(sample)
+    for chosen in which(len(stacked)):
+        args = [v if own else x for v, x, own in zip(stacked, sample.floats, chosen, strict=True)]
+        axes = tuple(0 if own else None for own in chosen)
+        with np.errstate(all="ignore"):
+            loop = [plain(function(*example(stacked, sample, chosen, i))) for i in range(SIZE)]
+            found = plain(minidl.vmap(function, in_axes=axes)(*args))
+        wanted = np.stack(loop)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_allclose(found, wanted, rtol=1e-5 if found.dtype == "f4" else 1e-12)
+
+
+@mapped
+def test_other_axes(op: Op, sample: Sample) -> None:
+    function, stacked = function_of(op, sample), batches(sample)
+    moved = [np.moveaxis(v, 0, -1) for v in stacked]
+    with np.errstate(all="ignore"):
+        wanted = plain(minidl.vmap(function)(*stacked))
+        found = plain(minidl.vmap(function, in_axes=-1, out_axes=-1)(*moved))
+    np.testing.assert_array_equal(np.moveaxis(found, -1, 0), wanted)
+
+
+@mapped
+def test_derivatives_under_vmap_are_the_loop(op: Op, sample: Sample) -> None:
+    if not (op.differentiable and sample.smooth):
+        pytest.skip("no derivative to map")
+    function, stacked = function_of(op, sample), batches(sample)
+    shape = plain(function(*sample.floats)).shape
+    u = np.random.default_rng(3).uniform(0.5, 1.5, shape)
+
+    def gradients(*values: Any) -> Any:
+        out, pull = minidl.vjp(function, *values)
+        return pull(u.astype(out.dtype))
+
+    def slope(*values: Any) -> Any:
+        return minidl.jvp(function, values, [np.ones(v.shape, v.dtype) for v in values])[1]
+
+    everything = (True,) * len(stacked)
+    with np.errstate(all="ignore"):
+        for derive in (gradients, slope):
+            loop = [derive(*example(stacked, sample, everything, i)) for i in range(SIZE)]
+            found = minidl.vmap(derive)(*stacked)
+            parts = zip(found, *loop, strict=True) if derive is gradients else [(found, *loop)]
+            for part, *examples in parts:
+                wanted = np.stack([plain(one) for one in examples])
+                tolerance = 1e-4 if wanted.dtype == "f4" else 1e-9
+                np.testing.assert_allclose(plain(part), wanted, rtol=tolerance, atol=tolerance)
+
+
+@mapped
+def test_gradient_through_vmap_is_the_loop(op: Op, sample: Sample) -> None:
+    if not (op.differentiable and sample.smooth):
+        pytest.skip("no derivative to map")
+    function, stacked = function_of(op, sample), batches(sample)
+
+    def through_vmap(*values: Any) -> Any:
+        return minidl.vmap(function)(*values)
+
+    def through_loop(*values: Any) -> Any:
+        return minidl.stack([function(*(v[i] for v in values)) for i in range(SIZE)])
+
+    with np.errstate(all="ignore"):
+        out, pull = minidl.vjp(through_vmap, *stacked)
+        _, pull_loop = minidl.vjp(through_loop, *stacked)
+        g = np.random.default_rng(4).uniform(0.5, 1.5, out.shape).astype(out.dtype)
+        for found, wanted in zip(pull(g), pull_loop(g), strict=True):
+            tolerance = 1e-4 if wanted.dtype == "f4" else 1e-9
+            np.testing.assert_allclose(plain(found), plain(wanted), rtol=tolerance, atol=tolerance)
+
+
+#: Read labels as numbers to check or count them, so these must be the same for all examples.
+LABELS_SHARED = {"one_hot"}
+
+
+@pytest.mark.parametrize(
+    ("op", "sample"),
+    [
+        pytest.param(op, s, id=f"{op.name}-{i}")
+        for op, i, s in CASES
+        if op.name not in RANDOM | LABELS_SHARED
+    ],
+)
+def test_every_array_may_be_batched(op: Op, sample: Sample) -> None:
+    """Indices, masks and labels too; and once more with examples of examples."""
+    arrays: list[Any] = []
+    map_arrays(arrays.append, (sample.args, sample.kwargs))
+    if not arrays:
+        return
+
+    def function(*values: Any) -> Any:
+        rest = iter(values)
+        args, kwargs = map_arrays(lambda _: next(rest), (sample.args, sample.kwargs))
+        return first(op(*args, **kwargs))
+
+    with np.errstate(all="ignore"):
+        wanted = np.asarray(plain(function(*arrays)))
+        once = plain(minidl.vmap(function)(*(np.stack([x] * 2) for x in arrays)))
+        nested = minidl.vmap(minidl.vmap(function), in_axes=-1)
+        twice = plain(nested(*(np.stack([np.stack([x] * 2)] * 3, -1) for x in arrays)))
+    for found, size in ((once, (2,)), (twice, (3, 2))):
+        assert found.dtype == wanted.dtype
+        repeated = np.broadcast_to(wanted, size + wanted.shape)
+        np.testing.assert_allclose(found, repeated, rtol=1e-5 if found.dtype == "f4" else 1e-12)
+
+
+#: Run example by example under vmap, with the reason.
+ONE_BY_ONE = {
+    "_conv2d_weight": "the examples' kernels have no common axis to fold into",
+    "_survives": "numbers the writes of one index",
+}
+
+
+def test_an_operation_without_a_batching_rule_is_a_decision() -> None:
+    without = {name for name, record in all_primitives().values() if record.batch is None}
+    assert without == set(ONE_BY_ONE)
