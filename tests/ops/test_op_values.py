@@ -46,7 +46,7 @@ def test_dtype_is_kept(op: Op, sample: Sample, dtype: Any) -> None:
     call = map_floats(lambda x: x.astype(dtype), (sample.args, sample.kwargs))
     array, tensor = first(run(op, call)), first(run(op, map_arrays(Tensor, call)))
     wanted = (
-        np.asarray(first(op.reference(*sample.args, **sample.kwargs))).dtype
+        np.asarray(first(op.reference(*call[0], **call[1]))).dtype
         if (not op.follows_dtype or not op.differentiable or not sample.floats)
         else np.dtype(dtype)
     )
