@@ -285,7 +285,11 @@ class TestTracked:
     def test_the_quickstart(self, tmp_path: Path) -> None:
         config = Path(__file__).parents[2] / "configs/quickstart.yaml"
         done = run_in(tmp_path, "train", str(config), "trainer.name=quick")
-        assert (done.returncode, done.stderr) == (0, "")
+        # Where numba is installed, the first run on a machine says that it compiles.
+        told = [
+            s for s in done.stderr.splitlines() if not s.startswith("minidl: compiling kernels")
+        ]
+        assert (done.returncode, told) == (0, [])
         assert "mlflow ui --backend-store-uri sqlite:///" in done.stdout
         directory = tmp_path / "runs/quick"
         summary = json.loads((directory / "summary.json").read_text())
