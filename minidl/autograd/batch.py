@@ -109,11 +109,8 @@ def vmap(
             return _run(function, args, axes, out_axes, size)
         parts = []
         for start in range(0, size, chunk_size):
-            chunk = [
-                tree_map(lambda x, axis: _cut(x, axis, start, chunk_size), arg, axis)  # noqa: B023
-                for arg, axis in zip(args, axes, strict=True)
-            ]
-            parts.append(_run(function, chunk, axes, out_axes, min(chunk_size, size - start)))
+            length = min(chunk_size, size - start)
+            parts.append(_run(function, _chunk(args, axes, start, length), axes, out_axes, length))
         spread = _spread(out_axes, parts[0])
         return tree_map(lambda axis, *pieces: np.concatenate(pieces, axis=axis), spread, *parts)
 
@@ -173,11 +170,17 @@ def _number_of_examples(axes: list[Any], args: Sequence[Any]) -> int:
     return next(iter(sizes))
 
 
-def _cut(value: Any, axis: Any, start: int, length: int) -> Any:
-    if axis is _SAME:
-        return value
-    value = value if isinstance(value, Box) else np.asarray(value)
-    return value[(slice(None),) * (axis % value.ndim) + (slice(start, start + length),)]
+def _chunk(args: Sequence[Any], axes: list[Any], start: int, length: int) -> list[Any]:
+    """Take the examples from ``start`` on out of every argument."""
+
+    def cut(value: Any, axis: Any) -> Any:
+        if axis is _SAME:
+            return value
+        value = value if isinstance(value, Box) else np.asarray(value)
+        before = axis % len(value.shape)
+        return value[(slice(None),) * before + (slice(start, start + length),)]
+
+    return [tree_map(cut, arg, axis) for arg, axis in zip(args, axes, strict=True)]
 
 
 def _run(

@@ -110,16 +110,7 @@ class Trainer:
             try:
                 tracker = self._start_tracking(run)
                 with Journal(run.journal) as journal, self.reporter:
-                    session = Session(
-                        self.config,
-                        self.experiment,
-                        self.progress,
-                        self.reporter,
-                        run,
-                        journal,
-                        tracker,
-                        interruption,
-                    )
+                    session = self._session(run, journal, tracker, interruption)
                     try:
                         session.train()
                         metrics = session.test()
@@ -153,6 +144,24 @@ class Trainer:
         )
         self._close(result)
         return result
+
+    def _session(
+        self,
+        run: RunDirectory,
+        journal: Journal,
+        tracker: Tracker | None,
+        interruption: Interruption,
+    ) -> Session:
+        return Session(
+            self.config,
+            self.experiment,
+            self.progress,
+            self.reporter,
+            run,
+            journal,
+            tracker,
+            interruption,
+        )
 
     def _summarize(
         self,
