@@ -299,7 +299,7 @@ class TestTracked:
         assert run["status"] == "FINISHED"
         assert run["id"] == summary["mlflow_run_id"]
         assert run["metrics"]["test/accuracy"] == summary["metrics"]["test/accuracy"]
-        assert run["params"]["optimizer.lr"] == "0.002"
+        assert run["params"]["optimizer.lr"] == "0.004"
         assert run["params"]["model.layers.0.out_channels"] == "16"
         assert run["tags"]["run.directory"] == str(directory)
         assert run["tags"]["minidl.version"]
