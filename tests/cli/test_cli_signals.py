@@ -300,7 +300,7 @@ class TestTracked:
         assert run["id"] == summary["mlflow_run_id"]
         assert run["metrics"]["test/accuracy"] == summary["metrics"]["test/accuracy"]
         assert run["params"]["optimizer.lr"] == "0.004"
-        assert run["params"]["model.layers.0.out_channels"] == "16"
+        assert run["params"]["model.layers.0.out_channels"] == "8"
         assert run["tags"]["run.directory"] == str(directory)
         assert run["tags"]["minidl.version"]
         assert sorted(run["plots"]) == ["plots/confusion.png", "plots/curves.png"]
