@@ -4,7 +4,7 @@ Importing it brings NumPy and the engine, no more; `minidl.train`, `minidl.cli` 
 to MLflow are imported where they are used.
 """
 
-from minidl import autograd, ops
+from minidl import autograd, fft, linalg, ops, special
 from minidl.autograd import (
     derivative,
     enable_grad,
@@ -45,6 +45,7 @@ __all__ = [  # noqa: PLE0604
     "autograd",
     "derivative",
     "enable_grad",
+    "fft",
     "from_numpy",
     "full",
     "grad",
@@ -56,11 +57,13 @@ __all__ = [  # noqa: PLE0604
     "jacobian",
     "jacrev",
     "jvp",
+    "linalg",
     "linearize",
     "no_grad",
     "ones",
     "ones_like",
     "ops",
+    "special",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -239,6 +239,16 @@ class Methods(Box):
         return ops.permute(self, *reversed(range(self.ndim)))
 
     @property
+    def real(self) -> Tensor:
+        """The real part."""
+        return ops.real(self)
+
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary part."""
+        return ops.imag(self)
+
+    @property
     def mT(self) -> Tensor:
         """The last two axes swapped."""
         return ops.transpose(self, -2, -1)

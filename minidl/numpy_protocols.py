@@ -44,6 +44,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.tanh: ops.tanh,
     np.sign: ops.sign,
     np.absolute: ops.abs,
+    np.conjugate: ops.conj,
     np.matmul: ops.matmul,
 }
 
@@ -144,6 +145,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.concatenate: _join(ops.cat),
     np.stack: _join(ops.stack),
     np.where: lambda condition, x, y: ops.where(condition, x, y),
+    np.real: lambda val: ops.real(val),
+    np.imag: lambda val: ops.imag(val),
     np.copy: lambda a: ops.clone(a),
     np.dot: _dot,
     np.shape: lambda a: a.shape,

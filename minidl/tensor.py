@@ -26,7 +26,7 @@ from minidl.ops.shape import unpack
 
 
 def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
-    """Make an array of what a user gave; floats from Python are float32, as in PyTorch."""
+    """Make an array of what a user gave; floats from Python have single precision."""
     if isinstance(data, Box):
         if data.trace is not None:
             raise TypeError(
@@ -45,10 +45,10 @@ def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
                 )
             data = [_as_value(part, None) for part in data]
         array = np.asarray(data)
-        if array.dtype == np.float64 and dtype is None:
-            dtype = np.float32
+        if dtype is None:
+            dtype = {"d": np.float32, "D": np.complex64}.get(array.dtype.char)
         array = array.astype(dtype, copy=False) if dtype is not None else array
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubc":
         raise TypeError(f"Tensor: numbers are wanted, got dtype {array.dtype} from {data!r}")
     return array
 
@@ -167,7 +167,7 @@ class Tensor(Methods):
             raise RuntimeError("requires_grad_: only a leaf can change this; detach() it first")
         if not requires_grad:
             self.trace = None
-        elif self.dtype.kind != "f":
+        elif self.dtype.kind not in "fc":
             raise TypeError(f"requires_grad wants a floating dtype, got {self.dtype}")
         elif self.trace is None:
             self.trace = Leaf(self.shape, self.dtype)

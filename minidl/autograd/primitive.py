@@ -20,6 +20,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MethodType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -159,6 +160,10 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind like a function, so that a primitive can stand in a class as a method."""
+        return self if instance is None else MethodType(self, instance)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Run the operation at the highest level among its arguments."""

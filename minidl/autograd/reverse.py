@@ -6,6 +6,11 @@ no others. `pull_back` walks with an explicit list, not by recursion, and hands 
 result through the same three duties: the gradient is summed over broadcast axes, cast to the
 dtype of what it belongs to, and added to what is there without writing to a buffer we do not own.
 
+A cotangent of a complex value ``z`` is what makes ``Re(cotangent · dz)`` the change of the result,
+so rules of holomorphic operations need no conjugate. Users get PyTorch's convention, in which a
+gradient ``∂L/∂Re z + i ∂L/∂Im z`` is the direction of steepest ascent: the conjugate, taken where
+cotangents come in and gradients go out.
+
 Level 0 is always open: `Tensor(requires_grad=True)` and ``.backward()`` are this machinery there.
 """
 
@@ -143,12 +148,19 @@ _new_node = object.__new__
 EAGER = ReverseLevel(0)
 
 
+def conjugate(gradient: Any) -> Any:
+    """Turn a cotangent into the gradient that users see, and back; real ones are the same."""
+    return np.conj(gradient) if gradient.dtype.kind == "c" else gradient
+
+
 def fit(gradient: Any, node: Node | Leaf, primitive: Primitive) -> Any:
     """Give a rule's result the shape and dtype of what it is the gradient of."""
     shape = node.shape
     if gradient.shape != shape:
         gradient = sum_to(gradient, shape, primitive)
     if gradient.dtype != node.dtype:
+        if gradient.dtype.kind == "c" and node.dtype.kind != "c":
+            gradient = gradient.real  # a real argument has no imaginary part to change
         gradient = gradient.astype(node.dtype)
     return gradient
 
@@ -299,9 +311,9 @@ def backward(
     if create_graph and not isinstance(gradient, Box):
         gradient = box(gradient, EAGER, None)
     for leaf, (share, owned) in pull_back(
-        root.trace, gradient, retain=retain, record_at=record_at
+        root.trace, conjugate(gradient), retain=retain, record_at=record_at
     ).items():
-        leaf.accumulate(share, owned)
+        leaf.accumulate(conjugate(share), owned)
 
 
 def _as_cotangent(gradient: Any, root: Box, create_graph: bool) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.autograd.forward import ForwardLevel
 from minidl.autograd.primitive import Box, Level, box, clock
-from minidl.autograd.reverse import Leaf, ReverseLevel, pull_back
+from minidl.autograd.reverse import Leaf, ReverseLevel, conjugate, pull_back
 from minidl.autograd.tree import leaves, tree_map
 
 
@@ -30,7 +30,7 @@ def differentiable(value: Any, where: str) -> Any:
     if type(value) in (int, float):
         return np.asarray(float(value))
     array = value if isinstance(value, Box) else np.asarray(value)
-    if array.dtype.kind != "f":  # type: ignore[union-attr]
+    if array.dtype.kind not in "fc":  # type: ignore[union-attr]
         raise TypeError(
             f"{where}: a floating dtype is wanted to differentiate, got {array.dtype}; "  # type: ignore[union-attr]
             "convert with .astype(float), or leave the argument out of argnums"
@@ -115,11 +115,11 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         for pair, g in zip(leaves(pairs), leaves(wanted), strict=True):
             if pair.trace is None:
                 continue
-            for leaf, (share, _) in pull_back(pair.trace, g, retain=True).items():
+            for leaf, (share, _) in pull_back(pair.trace, conjugate(g), retain=True).items():
                 gradients[leaf] = gradients[leaf] + share if leaf in gradients else share
 
         def gradient(leaf: Leaf) -> Any:
-            return gradients[leaf] if leaf in gradients else _zeros(leaf)
+            return conjugate(gradients[leaf]) if leaf in gradients else _zeros(leaf)
 
         pulled: tuple[Any, ...] = tree_map(gradient, tree_of_leaves)
         return pulled

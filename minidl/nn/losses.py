@@ -7,7 +7,7 @@ from typing import Any
 from minidl.arguments import Fraction, checked
 from minidl.nn import functional
 from minidl.nn.module import Buffer, Module
-from minidl.ops.softmax import Reduction
+from minidl.ops.loss import Reduction
 
 
 class CrossEntropyLoss(Module):

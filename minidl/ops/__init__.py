@@ -1,129 +1,64 @@
 """What can be differentiated: one record an operation, by family.
 
-To add an operation, find its family, write its record (value, vjp rules, jvp rules) and give it
-an entry in ``tests/optable.py``; the suite fails for a public function without one.
+To add an operation, find its family, write its record (value, vjp rules, jvp rules, batching rule),
+name it in the family's ``__all__`` and give it an entry in the table of the same name in
+``tests/optable``; the suite fails for a public function without one.
+
+The families below are public as ``minidl.*``. Those of neural networks are public in
+`minidl.nn.functional`; `minidl.linalg`, `minidl.fft` and `minidl.special` have namespaces too.
 """
 
-from minidl.ops.arithmetic import (
-    add,
-    div,
-    eq,
-    ge,
-    gt,
-    le,
-    logical_and,
-    logical_not,
-    logical_or,
-    lt,
-    maximum,
-    minimum,
-    mul,
-    ne,
-    neg,
-    pow,
-    sub,
-    where,
-)
-from minidl.ops.conv import conv2d
-from minidl.ops.elementwise import (
-    abs,
-    erf,
-    exp,
-    log,
-    relu,
-    sigmoid,
-    sign,
-    sqrt,
-    square,
-    stop_gradient,
-    tanh,
-)
-from minidl.ops.indexing import getitem, setitem
-from minidl.ops.linalg import linear, matmul
-from minidl.ops.pool import avg_pool2d, max_pool2d
-from minidl.ops.random import dropout
-from minidl.ops.reduce import amax, amin, argmax, argmin, max, mean, min, std, sum, var
-from minidl.ops.shape import (
-    broadcast_to,
-    cast,
-    cat,
-    clone,
-    concatenate,
-    expand,
-    flatten,
-    permute,
-    reshape,
-    squeeze,
-    stack,
-    transpose,
-    unsqueeze,
-)
-from minidl.ops.softmax import cross_entropy, log_softmax, logsumexp, nll_loss, softmax
+from minidl.ops.arithmetic import *  # noqa: F403
+from minidl.ops.arithmetic import __all__ as _arithmetic
+from minidl.ops.complexes import *  # noqa: F403
+from minidl.ops.complexes import __all__ as _complexes
+from minidl.ops.decompositions import *  # noqa: F403
+from minidl.ops.decompositions import __all__ as _decompositions
+from minidl.ops.elementwise import *  # noqa: F403
+from minidl.ops.elementwise import __all__ as _elementwise
+from minidl.ops.indexing import *  # noqa: F403
+from minidl.ops.indexing import __all__ as _indexing
+from minidl.ops.joining import *  # noqa: F403
+from minidl.ops.joining import __all__ as _joining
+from minidl.ops.ordering import *  # noqa: F403
+from minidl.ops.ordering import __all__ as _ordering
+from minidl.ops.products import *  # noqa: F403
+from minidl.ops.products import __all__ as _products
+from minidl.ops.rearrange import *  # noqa: F403
+from minidl.ops.rearrange import __all__ as _rearrange
+from minidl.ops.reduce import *  # noqa: F403
+from minidl.ops.reduce import __all__ as _reduce
+from minidl.ops.rounding import *  # noqa: F403
+from minidl.ops.rounding import __all__ as _rounding
+from minidl.ops.scan import *  # noqa: F403
+from minidl.ops.scan import __all__ as _scan
+from minidl.ops.scatter import *  # noqa: F403
+from minidl.ops.scatter import __all__ as _scatter
+from minidl.ops.shape import *  # noqa: F403
+from minidl.ops.shape import __all__ as _shape
+from minidl.ops.softmax import *  # noqa: F403
+from minidl.ops.softmax import __all__ as _softmax
+from minidl.ops.solvers import *  # noqa: F403
+from minidl.ops.solvers import __all__ as _solvers
+from minidl.ops.special import *  # noqa: F403
+from minidl.ops.special import __all__ as _special
 
-__all__ = [
-    "abs",
-    "add",
-    "amax",
-    "amin",
-    "argmax",
-    "argmin",
-    "avg_pool2d",
-    "broadcast_to",
-    "cast",
-    "cat",
-    "clone",
-    "concatenate",
-    "conv2d",
-    "cross_entropy",
-    "div",
-    "dropout",
-    "eq",
-    "erf",
-    "exp",
-    "expand",
-    "flatten",
-    "ge",
-    "getitem",
-    "gt",
-    "le",
-    "linear",
-    "log",
-    "log_softmax",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logsumexp",
-    "lt",
-    "matmul",
-    "max",
-    "max_pool2d",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mul",
-    "ne",
-    "neg",
-    "nll_loss",
-    "permute",
-    "pow",
-    "relu",
-    "reshape",
-    "setitem",
-    "sigmoid",
-    "sign",
-    "softmax",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "stop_gradient",
-    "sub",
-    "sum",
-    "tanh",
-    "transpose",
-    "unsqueeze",
-    "var",
-    "where",
+__all__ = [  # noqa: PLE0604
+    *_arithmetic,
+    *_elementwise,
+    *_rounding,
+    *_special,
+    *_complexes,
+    *_reduce,
+    *_scan,
+    *_ordering,
+    *_shape,
+    *_joining,
+    *_rearrange,
+    *_indexing,
+    *_scatter,
+    *_products,
+    *_decompositions,
+    *_solvers,
+    *_softmax,
 ]

@@ -14,6 +14,27 @@ from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import log, masked
 from minidl.ops.shape import broadcast_to
 
+__all__ = [
+    "add",
+    "div",
+    "eq",
+    "ge",
+    "gt",
+    "le",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "lt",
+    "maximum",
+    "minimum",
+    "mul",
+    "ne",
+    "neg",
+    "pow",
+    "sub",
+    "where",
+]
+
 
 def _same(t: Any, *_: Any) -> Any:
     return t

@@ -16,6 +16,10 @@ from minidl.ops.batching import folded_if_only_first
 from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape, shape_of
 
+__all__ = [
+    "conv2d",
+]
+
 Pair = int | tuple[int, int]
 
 

@@ -6,15 +6,24 @@ rule reads ``out`` and the argument is not kept.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
 from minidl.kernels.masking import masked as kernel_masked
-from minidl.kernels.special import erf as _erf
 from minidl.ops.batching import elementwise
+
+__all__ = [
+    "abs",
+    "exp",
+    "log",
+    "relu",
+    "sigmoid",
+    "sign",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "tanh",
+]
 
 exp: Primitive = primitive(
     "exp",
@@ -119,20 +128,5 @@ abs: Primitive = primitive(
     vjp=(lambda g, _out, x: g * sign(x),),
     jvp=(lambda t, out, x: t * sign(x),),
     doc="Return the absolute value; its derivative at 0 is taken as 0.",
-    batch=elementwise,
-)
-
-
-def _bell(x: Any) -> Any:
-    """2/√π · exp(-x²), the derivative of erf."""
-    return (2.0 / math.sqrt(math.pi)) * exp(-(x * x))
-
-
-erf: Primitive = primitive(
-    "erf",
-    _erf,
-    vjp=(lambda g, _out, x: g * _bell(x),),
-    jvp=(lambda t, out, x: t * _bell(x),),
-    doc="Return the error function 2/√π ∫₀ˣ exp(-u²) du.",
     batch=elementwise,
 )

@@ -16,6 +16,11 @@ from minidl.ops.arithmetic import where
 from minidl.ops.batching import everywhere, raised
 from minidl.ops.shape import broadcast_to, reshape, shape_of
 
+__all__ = [
+    "getitem",
+    "setitem",
+]
+
 
 class _Slot:
     """The place of an array in a template."""

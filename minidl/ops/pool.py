@@ -16,6 +16,11 @@ from minidl.ops.batching import folded
 from minidl.ops.conv import Pair, pair
 from minidl.ops.shape import shape_of
 
+__all__ = [
+    "avg_pool2d",
+    "max_pool2d",
+]
+
 _max_pool2d: Primitive = primitive(
     "max_pool2d",
     kernel.max_pool2d,

@@ -8,6 +8,10 @@ import numpy as np
 
 from minidl.ops.shape import shape_of
 
+__all__ = [
+    "dropout",
+]
+
 
 def dropout(
     x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | None = None

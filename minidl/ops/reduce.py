@@ -13,6 +13,19 @@ from minidl.ops.arithmetic import eq, where
 from minidl.ops.batching import along
 from minidl.ops.shape import broadcast_to, reshape, shape_of
 
+__all__ = [
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
+    "max",
+    "mean",
+    "min",
+    "std",
+    "sum",
+    "var",
+]
+
 Dim: TypeAlias = int | Sequence[int] | None
 
 
@@ -83,7 +96,7 @@ def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
         An axis is out of range.
     """
     over = axes(dim, np.ndim(x), "mean")
-    _require_float("mean", x)
+    require_float("mean", x)
     count = math.prod(shape_of(x)[axis] for axis in over)
     total = _sum(x, dim=over, keepdim=keepdim)
     return total / count if count else total * math.nan
@@ -107,7 +120,7 @@ def var(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -
 
 def _variance(name: str, x: Any, dim: Dim, correction: float, keepdim: bool) -> Any:
     over = axes(dim, np.ndim(x), name)
-    _require_float(name, x)
+    require_float(name, x)
     count = math.prod(shape_of(x)[axis] for axis in over)
     centered = x - mean(x, over, keepdim=True)
     total = _sum(centered * centered, dim=over, keepdim=keepdim)
@@ -125,7 +138,7 @@ def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -
     return where(flat, 0.0, where(flat, 1.0, variance) ** 0.5)
 
 
-def _require_float(name: str, x: Any) -> None:
+def require_float(name: str, x: Any) -> None:
     dtype = getattr(x, "dtype", None) or np.asarray(x).dtype
     if dtype.kind not in "fc":
         raise TypeError(f"{name}: a floating dtype is wanted, got {dtype}; use .to(np.float32)")
@@ -218,22 +231,22 @@ def _put(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array
 
 
 # Picking one element along an axis and putting one there are each other's adjoint.
-_pick_along: Primitive = primitive(
+pick_along: Primitive = primitive(
     "take_along_dim",
     lambda x, indices, *, dim: np.take_along_axis(x, indices, dim),
     vjp=(
-        lambda g, _out, x, indices, *, dim: _put_along(g, indices, dim=dim, shape=x.shape),
+        lambda g, _out, x, indices, *, dim: put_along(g, indices, dim=dim, shape=x.shape),
         None,
     ),
-    jvp=(lambda t, out, x, indices, *, dim: _pick_along(t, indices, dim=dim), None),
+    jvp=(lambda t, out, x, indices, *, dim: pick_along(t, indices, dim=dim), None),
     batch=along("dim"),
 )
-_put_along: Primitive = primitive(
+put_along: Primitive = primitive(
     "put_along_dim",
     _put,
-    vjp=(lambda g, _out, _x, indices, *, dim, shape: _pick_along(g, indices, dim=dim), None),
+    vjp=(lambda g, _out, _x, indices, *, dim, shape: pick_along(g, indices, dim=dim), None),
     jvp=(
-        lambda t, out, x, indices, *, dim, shape: _put_along(t, indices, dim=dim, shape=shape),
+        lambda t, out, x, indices, *, dim, shape: put_along(t, indices, dim=dim, shape=shape),
         None,
     ),
     batch=along("dim"),
@@ -271,7 +284,7 @@ def _extremum(x: Any, select: Any, dim: int, keepdim: bool) -> Extremum:
         return Extremum(x, select(x, dim))
     indices = select(x, dim, keepdim=True)
     axis = dim % np.ndim(x)
-    values = _pick_along(x, indices, dim=axis)
+    values = pick_along(x, indices, dim=axis)
     if not keepdim:
         shape = values.shape[:axis] + values.shape[axis + 1 :]
         values, indices = reshape(values, shape), reshape(indices, shape)

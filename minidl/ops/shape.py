@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl.autograd.primitive import Array, Examples, Primitive, linear, primitive
-from minidl.ops.batching import along, elementwise, raised
+from minidl.ops.batching import elementwise, raised
+
+__all__ = [
+    "broadcast_to",
+    "cast",
+    "clone",
+    "expand",
+    "flatten",
+    "permute",
+    "reshape",
+    "squeeze",
+    "transpose",
+    "unsqueeze",
+]
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -65,7 +77,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     shape = shape_of(x)
     if not shape:
         return reshape(x, (1,))
-    start, end = _axis(start_dim, len(shape), "flatten"), _axis(end_dim, len(shape), "flatten")
+    start, end = axis_of(start_dim, len(shape), "flatten"), axis_of(end_dim, len(shape), "flatten")
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     return reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
@@ -78,7 +90,7 @@ def squeeze(x: Any, dim: int | None = None) -> Any:
         return reshape(x, tuple(size for size in shape if size != 1))
     if not shape and dim in (0, -1):  # as PyTorch has it
         return x
-    axis = _axis(dim, len(shape), "squeeze")
+    axis = axis_of(dim, len(shape), "squeeze")
     return reshape(x, shape[:axis] + shape[axis + 1 :]) if shape[axis] == 1 else x
 
 
@@ -91,11 +103,11 @@ def unsqueeze(x: Any, dim: int) -> Any:
         ``dim`` is out of range.
     """
     shape = shape_of(x)
-    axis = _axis(dim, len(shape) + 1, "unsqueeze")
+    axis = axis_of(dim, len(shape) + 1, "unsqueeze")
     return reshape(x, (*shape[:axis], 1, *shape[axis:]))
 
 
-def _axis(dim: int, ndim: int, name: str) -> int:
+def axis_of(dim: int, ndim: int, name: str) -> int:
     if not -ndim <= dim < ndim:
         raise IndexError(
             f"{name}: dim {dim} is out of range for {ndim} dimensions"
@@ -150,7 +162,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Any:
         An axis is out of range.
     """
     ndim = len(shape_of(x))
-    first, second = _axis(dim0, ndim, "transpose"), _axis(dim1, ndim, "transpose")
+    first, second = axis_of(dim0, ndim, "transpose"), axis_of(dim1, ndim, "transpose")
     order = list(range(ndim))
     order[first], order[second] = second, first
     return _permute(x, dims=tuple(order))
@@ -198,67 +210,6 @@ def expand(x: Any, *shape: Any) -> Any:
         )
     wanted = tuple(old if size == -1 else size for old, size in zip(own, sizes, strict=True))
     return broadcast_to(x, wanted)
-
-
-def _piece(g: Any, argnum: int, dim: int, bounds: Sequence[int]) -> Any:
-    cut = slice(bounds[argnum], bounds[argnum + 1])
-    return g[(slice(None),) * dim + (cut,)]
-
-
-_cat: Primitive = primitive(
-    "cat",
-    lambda *arrays, dim, bounds: np.concatenate(arrays, axis=dim),
-    # The places of the seams are a parameter, so that no array is kept for its length.
-    vjp=lambda g, _out, *_arrays, argnum, dim, bounds: _piece(g, argnum, dim, bounds),
-    jvp=linear,
-    batch=along("dim"),
-)
-
-
-def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Join arrays along an axis they have.
-
-    Parameters
-    ----------
-    tensors
-        At least one; same shape but for axis ``dim``.
-
-    Raises
-    ------
-    ValueError
-        There are none, or the other axes differ.
-    IndexError
-        ``dim`` is out of range.
-    """
-    if not len(tensors):
-        raise ValueError("cat: at least one tensor is wanted, got none")
-    axis = _axis(dim, len(shape_of(tensors[0])), "cat")
-    lengths = [shape[axis] if len(shape) > axis else 0 for shape in map(shape_of, tensors)]
-    return _cat(*tensors, dim=axis, bounds=tuple(accumulate(lengths, initial=0)))
-
-
-def concatenate(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Return `cat`, which has this name too in PyTorch and NumPy."""
-    return cat(tensors, dim)
-
-
-def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Join arrays of one shape along a new axis ``dim``.
-
-    Raises
-    ------
-    ValueError
-        There are none, or the shapes differ.
-    IndexError
-        ``dim`` is out of range.
-    """
-    shapes = {shape_of(tensor) for tensor in tensors}
-    if len(shapes) != 1:
-        raise ValueError(
-            f"stack: at least one tensor, all of one shape, wanted; got {sorted(shapes)}"
-        )
-    axis = _axis(dim, len(shapes.pop()) + 1, "stack")
-    return cat([unsqueeze(tensor, axis) for tensor in tensors], axis)
 
 
 def _as_dtype(x: Array, *, dtype: np.dtype[Any]) -> Array:

@@ -188,7 +188,8 @@ class Experiment:
     def targets(self, labels: Tensor) -> Tensor:
         """Return class labels as the loss takes them: as one-hot floats for a squared error."""
         if isinstance(self.loss, MSELoss):
-            return one_hot(labels, len(self.data.classes), dtype=np.float32)
+            hot: Tensor = one_hot(labels, len(self.data.classes)).to(np.float32)
+            return hot
         return labels
 
 

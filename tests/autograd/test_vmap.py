@@ -140,7 +140,7 @@ def test_indexing(index: Callable[[Any, Any], Any]) -> None:
 
 def test_a_dropout_mask_is_shared() -> None:
     rng = np.random.default_rng(3)
-    out = vmap(lambda row: minidl.dropout(row, 0.5, rng=rng))(np.ones((6, 50)))
+    out = vmap(lambda row: functional.dropout(row, 0.5, rng=rng))(np.ones((6, 50)))
     assert (out == out[0]).all()
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opsamples import Sample, map_arrays, map_floats
-from optable import CASES, OPS, Op, first, plain
+from optable import CASES, OPS, joined, parts, plain
+from optable.record import Op
+from optable.samples import Sample, map_arrays, map_floats
 
 import minidl
 from minidl import Tensor
@@ -28,7 +29,7 @@ def of_floats(op: Op, sample: Sample) -> Callable[..., Any]:
 
     def function(*values: Any) -> Any:
         args, kwargs = sample.with_floats(values)
-        return first(op(*args, **kwargs))
+        return joined(op(*args, **kwargs))
 
     return function
 
@@ -96,7 +97,7 @@ def test_backward_gives_what_vjp_gives(op: Op, sample: Sample) -> None:
         return leaves[-1]
 
     args, kwargs = map_arrays(lift, (sample.args, sample.kwargs))
-    out = first(op(*args, **kwargs))
+    out = joined(op(*args, **kwargs))
     out.backward(np.ones(out.shape))
     pull = minidl.vjp(of_floats(op, sample), *sample.floats)[1]
     wanted = pull(np.ones(out.shape))
@@ -141,7 +142,7 @@ def test_results_without_derivative_are_constants(op: Op, sample: Sample) -> Non
 
     args, kwargs = map_arrays(lift, (sample.args, sample.kwargs))
     found = op(*args, **kwargs)
-    for part in found if isinstance(found, tuple) else (found,):
+    for part in parts(found):
         assert not part.requires_grad
         assert part.is_leaf
 
@@ -202,18 +203,17 @@ def test_values_and_gradients_are_pytorch_s(torch: Any, op: Op, sample: Sample, 
     )
     if dtype is np.float32 and any(np.abs(x).max(initial=0) > 1e5 for x in sample.floats):
         return
-    for one, two in zip(
-        *(v if isinstance(v, tuple) else (v,) for v in (ours, theirs)), strict=True
-    ):
+    for one, two in zip(parts(ours), parts(theirs), strict=True):
         np.testing.assert_allclose(plain(one), two.detach().numpy(), **tolerance)
     if not op.differentiable or not sample.floats:
         return
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
-    cotangent = np.random.default_rng(1).uniform(0.5, 1.5, first(ours).shape)
+    cotangent = np.random.default_rng(1).uniform(0.5, 1.5, joined(ours).shape)
     with np.errstate(all="ignore"):
         _, pull = minidl.vjp(of_floats(op, sample), *[x.astype(dtype) for x in sample.floats])
         found = pull(cotangent)
-    out = first(theirs)
+    floats = [part for part in parts(theirs) if part.dtype.is_floating_point]
+    out = floats[0] if len(floats) == 1 else torch.cat([part.reshape(-1) for part in floats])
     grads = torch.autograd.grad(
         out, wanted, torch.tensor(cotangent, dtype=out.dtype), allow_unused=True
     )

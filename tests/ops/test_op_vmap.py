@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opsamples import Sample, map_arrays
-from optable import CASES, Op, first, plain
+from optable import CASES, OPS, joined, plain
+from optable.record import Op
+from optable.samples import Sample, map_arrays
 from test_op_table import all_primitives
 
 import minidl
 
 SIZE = 3
-#: A mask drawn inside vmap is shared by all examples; a loop draws one for each.
-RANDOM = {"dropout"}
 
 
 def mapped_over(*, smooth: bool) -> Any:
@@ -26,7 +25,8 @@ def mapped_over(*, smooth: bool) -> Any:
             pytest.param(op, s, id=f"{op.name}-{i}")
             for op, i, s in CASES
             if s.floats
-            and op.name not in RANDOM
+            and not op.random
+            and not op.no_vmap
             and ((op.differentiable and s.smooth) or not smooth)
         ],
     )
@@ -34,6 +34,10 @@ def mapped_over(*, smooth: bool) -> Any:
 
 mapped = mapped_over(smooth=False)
 mapped_smooth = mapped_over(smooth=True)
+
+
+def tolerance(op: Op, dtype: Any) -> float:
+    return op.float32_rtol if dtype == "f4" else op.rtol
 
 
 def batches(sample: Sample) -> list[Any]:
@@ -45,7 +49,7 @@ def batches(sample: Sample) -> list[Any]:
 def function_of(op: Op, sample: Sample) -> Any:
     def function(*values: Any) -> Any:
         args, kwargs = sample.with_floats(values)
-        return first(op(*args, **kwargs))
+        return joined(op(*args, **kwargs))
 
     return function
 
@@ -73,7 +77,9 @@ def test_vmap_is_the_loop(op: Op, sample: Sample) -> None:
             found = plain(minidl.vmap(function, in_axes=axes)(*args))
         wanted = np.stack(loop)
         assert found.dtype == wanted.dtype
-        np.testing.assert_allclose(found, wanted, rtol=1e-5 if found.dtype == "f4" else 1e-12)
+        np.testing.assert_allclose(
+            found, wanted, rtol=1e-5 if found.dtype == "f4" else max(op.rtol, 1e-12)
+        )
 
 
 @mapped
@@ -130,8 +136,8 @@ def test_gradient_through_vmap_is_the_loop(op: Op, sample: Sample) -> None:
             np.testing.assert_allclose(plain(found), plain(wanted), rtol=tolerance, atol=tolerance)
 
 
-#: Read labels as numbers to check or count them, so these must be the same for all examples.
-LABELS_SHARED = {"one_hot"}
+#: A number of classes counted from the labels, so these must be the same for all examples.
+LABELS_SHARED = {("one_hot", 0)}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ LABELS_SHARED = {"one_hot"}
     [
         pytest.param(op, s, id=f"{op.name}-{i}")
         for op, i, s in CASES
-        if op.name not in RANDOM | LABELS_SHARED
+        if not op.random and not op.no_vmap and (op.name, i) not in LABELS_SHARED
     ],
 )
 def test_every_array_may_be_batched(op: Op, sample: Sample) -> None:
@@ -152,7 +158,7 @@ def test_every_array_may_be_batched(op: Op, sample: Sample) -> None:
     def function(*values: Any) -> Any:
         rest = iter(values)
         args, kwargs = map_arrays(lambda _: next(rest), (sample.args, sample.kwargs))
-        return first(op(*args, **kwargs))
+        return joined(op(*args, **kwargs))
 
     with np.errstate(all="ignore"):
         wanted = np.asarray(plain(function(*arrays)))
@@ -162,7 +168,24 @@ def test_every_array_may_be_batched(op: Op, sample: Sample) -> None:
     for found, size in ((once, (2,)), (twice, (3, 2))):
         assert found.dtype == wanted.dtype
         repeated = np.broadcast_to(wanted, size + wanted.shape)
-        np.testing.assert_allclose(found, repeated, rtol=1e-5 if found.dtype == "f4" else 1e-12)
+        np.testing.assert_allclose(
+            found, repeated, rtol=1e-5 if found.dtype == "f4" else max(op.rtol, 1e-12)
+        )
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.no_vmap], ids=repr)
+def test_what_vmap_cannot_do_says_so(op: Op) -> None:
+    sample = next(s for o, _, s in CASES if o is op)
+    arrays: list[Any] = []
+    map_arrays(arrays.append, (sample.args, sample.kwargs))
+
+    def function(*values: Any) -> Any:
+        rest = iter(values)
+        args, kwargs = map_arrays(lambda _: next(rest), (sample.args, sample.kwargs))
+        return joined(op(*args, **kwargs))
+
+    with pytest.raises(TypeError, match="vmap"):
+        minidl.vmap(function)(*(np.stack([x, x]) for x in arrays))
 
 
 #: Run example by example under vmap, with the reason.

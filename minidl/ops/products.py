@@ -11,6 +11,10 @@ from minidl.ops.batching import elementwise, folded_if_only_first, raised
 from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape, shape_of, transpose
 
+__all__ = [
+    "matmul",
+]
+
 
 def _mt(x: Any) -> Any:
     return transpose(x, -1, -2)

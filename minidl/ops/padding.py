@@ -1,0 +1,5 @@
+"""Padding: constant, reflected, replicated, circular."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Special functions, under the names of ``torch.special``."""
+
+__all__: list[str] = []
