@@ -6,9 +6,12 @@ to MLflow are imported where they are used.
 
 from minidl import autograd, fft, linalg, ops, special
 from minidl.autograd import (
+    checkpoint,
+    custom_jvp,
+    custom_vjp,
     derivative,
+    detect_anomaly,
     enable_grad,
-    grad,
     gradcheck,
     gradgradcheck,
     hessian,
@@ -23,6 +26,7 @@ from minidl.autograd import (
     vjp,
     vmap,
 )
+from minidl.autograd.transforms import grad
 from minidl.ops import *  # noqa: F403
 from minidl.ops import __all__ as _operations
 from minidl.tensor import (
@@ -43,7 +47,11 @@ __all__ = [  # noqa: PLE0604
     "Tensor",
     "arange",
     "autograd",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
     "derivative",
+    "detect_anomaly",
     "enable_grad",
     "fft",
     "from_numpy",

@@ -18,11 +18,23 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl import numpy_protocols, ops
-from minidl.autograd import reverse
+from minidl.autograd import backward, reverse
 from minidl.autograd.primitive import Array, Box, plain
-from minidl.autograd.reverse import EAGER, Leaf
+from minidl.autograd.reverse import EAGER, Leaf, RemovableHandle
 from minidl.methods import Methods
 from minidl.ops.shape import unpack
+
+#: The key of the hook of `Tensor.retain_grad`: after all others, which have their time for key.
+_RETAIN = -1
+
+
+class _Retained:
+    """The hook that keeps a gradient, adding up over calls of ``backward``."""
+
+    grad: Any = None
+
+    def __call__(self, gradient: Any) -> None:
+        self.grad = gradient if self.grad is None else self.grad + gradient
 
 
 def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
@@ -175,7 +187,13 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Any:
-        """Gradient that `backward` has accumulated here: a Tensor of this shape, or None."""
+        """Gradient that `backward` has accumulated here: a Tensor of this shape, or None.
+
+        Kept for leaves, and after `retain_grad` for others.
+        """
+        if isinstance(self.trace, reverse.Node) and self.trace.hooks:
+            retained = self.trace.hooks.get(_RETAIN)
+            return retained.grad if isinstance(retained, _Retained) else None
         return self.trace.grad if isinstance(self.trace, Leaf) else None
 
     @grad.setter
@@ -214,12 +232,44 @@ class Tensor(Methods):
             Nothing here requires a gradient; a gradient is needed or has the wrong shape; the
             graph was freed by an earlier call; a parameter was overwritten in between.
         """
-        reverse.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        backward.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+        """Call ``hook(gradient)`` whenever a gradient of this Tensor has been computed.
+
+        A Tensor that the hook returns takes the gradient's place, here and further down. For a
+        leaf it is called once, with the whole gradient, before that is added to ``grad``.
+
+        Raises
+        ------
+        RuntimeError
+            The Tensor does not require a gradient.
+        """
+        if not isinstance(self.trace, (reverse.Node, Leaf)):
+            raise RuntimeError("register_hook: this Tensor does not require a gradient")
+        if self.trace.hooks is None:
+            self.trace.hooks = {}
+        return RemovableHandle.register(self.trace.hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep in ``grad`` the gradient that reaches this result of an operation.
+
+        Raises
+        ------
+        RuntimeError
+            The Tensor does not require a gradient.
+        """
+        if not self.is_leaf and _RETAIN not in (self.trace.hooks or {}):
+            self.register_hook(lambda _: None).remove()
+            self.trace.hooks[_RETAIN] = _Retained()
+        elif self.trace is None:
+            raise RuntimeError("retain_grad: this Tensor does not require a gradient")
 
     def detach(self) -> Tensor:
         """Return the same values (and memory) as a constant to every transform."""
         if self.level is EAGER:
             return Tensor(self.value)
+        self.level.left = "detach()"
         constant = ops.stop_gradient(self)
         return constant if isinstance(constant, Tensor) else Tensor(constant)
 

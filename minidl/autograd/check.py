@@ -56,6 +56,40 @@ def _forward_jacobians(function: Callable[..., Any], inputs: list[Array]) -> lis
     return jacobians
 
 
+def _check_direction(
+    function: Callable[..., Any],
+    points: list[Array],
+    eps: float,
+    tolerance: tuple[float, float],
+    modes: Sequence[str],
+    rng: np.random.Generator,
+) -> None:
+    """Compare <u, J v> for one random pair: v in the space of inputs, u in that of the output."""
+    v = [rng.standard_normal(x.shape) for x in points]
+    length = np.sqrt(sum(float((d * d).sum()) for d in v)) or 1.0
+    v = [d / length for d in v]
+    ahead, behind = (
+        _plain(function(*(x + sign * eps * d for x, d in zip(points, v, strict=True))))
+        for sign in (1.0, -1.0)
+    )
+    u = rng.uniform(0.5, 1.5, ahead.shape)
+    expected = float((u * (ahead - behind)).sum() / (2 * eps))
+    found = {}
+    if "forward" in modes:
+        found["forward"] = float((u * _plain(jvp(function, points, v)[1])).sum())
+    if "reverse" in modes:
+        pulled = vjp(function, *points)[1](u)
+        found["reverse"] = sum(float((_plain(g) * d).sum()) for g, d in zip(pulled, v, strict=True))
+    atol, rtol = tolerance
+    for mode, slope in found.items():
+        if not abs(slope - expected) <= atol + rtol * abs(expected):
+            raise AssertionError(
+                f"gradcheck: {mode} mode disagrees with central differences along a random "
+                f"direction: slope {slope!r}, difference {expected!r} "
+                f"(atol {atol:g}, rtol {rtol:g}, eps {eps:g})"
+            )
+
+
 def gradcheck(
     function: Callable[..., Any],
     inputs: Sequence[Any],
@@ -64,6 +98,8 @@ def gradcheck(
     atol: float = 1e-5,
     rtol: float = 1e-4,
     modes: Sequence[str] = ("reverse", "forward"),
+    directions: int | None = None,
+    seed: int = 0,
 ) -> bool:
     """Hold a function's derivatives against central differences.
 
@@ -79,6 +115,11 @@ def gradcheck(
         Every element must satisfy ``|derivative - difference| <= atol + rtol · |difference|``.
     modes
         ``"reverse"`` and ``"forward"``, or one of them.
+    directions
+        In place of every element of every input, check so many random directions: a few
+        evaluations however large the inputs are.
+    seed
+        Draws the directions.
 
     Returns
     -------
@@ -90,7 +131,7 @@ def gradcheck(
     AssertionError
         With the mode, input, worst element, both values and the tolerance.
     ValueError
-        An unknown mode.
+        An unknown mode, or no direction.
 
     Examples
     --------
@@ -103,6 +144,13 @@ def gradcheck(
     for mode in modes:
         if mode not in analytical:
             raise ValueError(f"gradcheck: mode must be 'reverse' or 'forward', got {mode!r}")
+    if directions is not None:
+        if directions < 1:
+            raise ValueError(f"gradcheck: at least one direction is wanted, got {directions}")
+        for number in range(directions):
+            rng = np.random.default_rng((seed, number))
+            _check_direction(function, points, eps, (atol, rtol), modes, rng)
+        return True
     jacobians = {mode: analytical[mode](function, points) for mode in modes}
     for k in range(len(points)):
         expected = _numerical_jacobian(function, points, k, eps)
@@ -132,6 +180,7 @@ def gradgradcheck(
     atol: float = 1e-5,
     rtol: float = 1e-4,
     modes: Sequence[str] = ("reverse", "forward"),
+    directions: int | None = None,
     seed: int = 0,
 ) -> bool:
     """Check second derivatives: `gradcheck` of the pulled-back random cotangent.
@@ -149,5 +198,14 @@ def gradgradcheck(
             _, pull = vjp(function, *values)
             return pull(cotangent)[k]
 
-        gradcheck(gradient, points, eps=eps, atol=atol, rtol=rtol, modes=modes)
+        gradcheck(
+            gradient,
+            points,
+            eps=eps,
+            atol=atol,
+            rtol=rtol,
+            modes=modes,
+            directions=directions,
+            seed=seed,
+        )
     return True

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import anomaly
 from minidl.autograd.primitive import (
     Box,
     Level,
@@ -45,6 +46,7 @@ class ForwardLevel(Level):
                 given[i] if i in given else np.zeros(v.shape, v.dtype) for i, v in enumerate(values)
             ]
             return box(out, self, fit(primitive(*parts, **params), out, primitive))
+        watching = anomaly.watching()
         total = None
         for i, tangent in tangents:
             rule = rules[i]
@@ -52,6 +54,10 @@ class ForwardLevel(Level):
                 continue
             if rule is linear:
                 share = primitive(*values[:i], tangent, *values[i + 1 :], **params)
+            elif watching:
+                with anomaly.in_a_rule():
+                    share = rule(tangent, out, *values, **params)
+                anomaly.check(primitive.name, "tangent", share, (tangent, out, *values), None)
             else:
                 share = rule(tangent, out, *values, **params)
             share = fit(share, out, primitive)

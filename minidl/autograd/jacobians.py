@@ -54,6 +54,7 @@ def jacfwd(
     function: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
     *,
+    has_aux: bool = False,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Turn a function into its Jacobian, by forward mode: for few inputs and many outputs.
@@ -64,6 +65,9 @@ def jacfwd(
         Takes and returns trees of float arrays.
     argnums
         Which positional arguments to differentiate.
+    has_aux
+        ``function`` returns a pair whose second part is passed through: the result is
+        ``(jacobian, aux)``.
     chunk_size
         Push at most so many directions at a time.
 
@@ -94,8 +98,12 @@ def jacfwd(
         basis, bounds = _basis(primals)
 
         def push(direction: Any) -> Any:
-            return jvp(of_chosen, primals, direction)[1]
+            _, *rest = jvp(of_chosen, primals, direction, has_aux)
+            if has_aux:
+                aux.append(rest[1])  # it does not depend on the direction, so not on the example
+            return rest[0]
 
+        aux: list[Any] = []
         pushed = vmap(push, chunk_size=chunk_size)(basis)
 
         def columns(stacked: Any) -> Any:
@@ -111,7 +119,8 @@ def jacfwd(
 
         sealed = _sealed(primals)
         numbers = {id(leaf): number for number, leaf in enumerate(leaves(sealed))}
-        return tree_map(columns, pushed)
+        found = tree_map(columns, pushed)
+        return (found, aux[0]) if has_aux else found
 
     return jacobian_of
 
@@ -125,6 +134,7 @@ def jacrev(
     function: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
     *,
+    has_aux: bool = False,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Turn a function into its Jacobian, by reverse mode: for many inputs and few outputs.
@@ -143,7 +153,7 @@ def jacrev(
     @wraps(function)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = choose(function, argnums, args, kwargs)
-        out, pull = vjp(of_chosen, *chosen)
+        out, pull, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
         basis, bounds = _basis(out)
         pulled = vmap(pull, chunk_size=chunk_size)(basis)
         sealed = _sealed(out)
@@ -157,7 +167,8 @@ def jacrev(
             found = tree_map(block, pulled)
             return found[0] if single(argnums) else found
 
-        return tree_map(rows, sealed)
+        found = tree_map(rows, sealed)
+        return (found, aux[0]) if has_aux else found
 
     return jacobian_of
 
@@ -169,6 +180,7 @@ def hessian(
     function: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
     *,
+    has_aux: bool = False,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """Turn a function into its second derivatives: forward over reverse mode.
@@ -183,7 +195,8 @@ def hessian(
     array([[0., 6.],
            [6., 2.]])
     """
-    return jacfwd(jacrev(function, argnums), argnums, chunk_size=chunk_size)
+    inner = jacrev(function, argnums, has_aux=has_aux)
+    return jacfwd(inner, argnums, has_aux=has_aux, chunk_size=chunk_size)
 
 
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:

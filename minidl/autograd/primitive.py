@@ -26,6 +26,8 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from minidl.autograd import anomaly
+
 Array: TypeAlias = NDArray[Any]
 Rule: TypeAlias = Callable[..., Any]
 #: ``(primitive, examples, **params)``: run ``primitive`` on the values of `Examples`, and return
@@ -42,11 +44,13 @@ recording_floor: ContextVar[int] = ContextVar("recording_floor", default=0)
 class Level:
     """What one transform does with an operation; see `minidl.autograd.reverse` and `.forward`."""
 
-    __slots__ = ("closed", "serial")
+    __slots__ = ("closed", "left", "serial")
 
     def __init__(self, serial: int) -> None:
         self.serial = serial
         self.closed = False
+        #: By what call a value has left the transform without its derivative, if one has.
+        self.left: str | None = None
 
     def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run ``primitive`` on arguments of which this level is the highest."""
@@ -120,6 +124,7 @@ def plain(value: Any, what: str) -> Array:
         The value differs over the examples of a `vmap`; ``what`` says what was wanted of it.
     """
     while isinstance(value, Box):
+        value.level.left = what
         value = value.level.one_value(value.value, what)
     return np.asarray(value)
 
@@ -176,9 +181,12 @@ class Primitive:
         if top is not None:
             return top.run(self, args, params)
         try:
-            return self.value(*args, **params)
+            out = self.value(*args, **params)
         except (ValueError, TypeError, IndexError) as error:
             raise self.explain(error, args) from error
+        if anomaly.open_blocks and anomaly.watching():
+            anomaly.check(self.name, "value", out, args, None)
+        return out
 
     def explain(self, error: Exception, args: Sequence[Any]) -> Exception:
         """Make NumPy's error say which operation failed, on what."""
@@ -229,6 +237,23 @@ class EveryArgument(Sequence[Rule]):
 
     def __getitem__(self, argnum: Any) -> Any:
         return functools.partial(self.rule, argnum=argnum)
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+class Together(Sequence[Rule]):
+    """One rule for all arguments of a node at once: ``(g, node, edges, record_at)`` -> shares.
+
+    It returns a mapping from an argument's index to its cotangent, for the ``edges`` asked for. Not
+    for operations, whose rules stand argument by argument, but for `custom_vjp` and `checkpoint`.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def __getitem__(self, argnum: Any) -> Any:
+        raise TypeError("the rules of this node stand together")
 
     def __len__(self) -> int:
         return 2**31

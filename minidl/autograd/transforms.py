@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.backward import conjugate, pull_back
 from minidl.autograd.forward import ForwardLevel
 from minidl.autograd.primitive import Box, Level, box, clock
-from minidl.autograd.reverse import Leaf, ReverseLevel, conjugate, pull_back
+from minidl.autograd.reverse import Leaf, ReverseLevel
 from minidl.autograd.tree import leaves, tree_map
 
 
@@ -45,6 +46,21 @@ def _unbox(value: Any, level: Level) -> tuple[Any, Any]:
     if isinstance(value, (Box, np.ndarray)):
         return value, None
     return np.asarray(value), None
+
+
+def _constants(tree: Any, level: Level) -> Any:
+    """Auxiliary results, one level down and without derivative."""
+    return tree_map(lambda v: _unbox(v, level)[0] if isinstance(v, Box) else v, tree)
+
+
+def _require_graph(result: Any, level: Level) -> None:
+    """Raise where the derivative would be zero only because a value was taken out on the way."""
+    if level.left and not any(isinstance(v, Box) and v.level is level for v in leaves(result)):
+        raise RuntimeError(
+            f"the function's result has lost its graph: a value left the transform by {level.left},"
+            " and nothing that was returned depends on the arguments otherwise; compute with"
+            " Tensors to the end, or say minidl.stop_gradient where a constant is meant"
+        )
 
 
 def _zeros(value: Any) -> Any:
@@ -81,6 +97,9 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
         A primal is not of a floating dtype.
     ValueError
         A cotangent's shape is not that of the output.
+    RuntimeError
+        The result depends on the primals only through values that were taken out of the transform
+        (``item()``, ``numpy()``, ``detach()``), so its graph is lost.
 
     Examples
     --------
@@ -102,24 +121,23 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> t
     finally:
         level.closed = True
     result, aux = result if has_aux else (result, None)
+    _require_graph(result, level)
     pairs = tree_map(lambda value: _Pair(*_unbox(value, level)), result)
     out = tree_map(lambda pair: pair.value, pairs)
     if has_aux:
-        aux = tree_map(
-            lambda value: _unbox(value, level)[0] if isinstance(value, Box) else value, aux
-        )
+        aux = _constants(aux, level)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         wanted = tree_map(lambda g, y: _require_same("vjp: the cotangent", g, y), cotangent, out)
-        gradients: dict[Leaf, Any] = {}
+        seeds: dict[Any, Any] = {}
         for pair, g in zip(leaves(pairs), leaves(wanted), strict=True):
-            if pair.trace is None:
-                continue
-            for leaf, (share, _) in pull_back(pair.trace, conjugate(g), retain=True).items():
-                gradients[leaf] = gradients[leaf] + share if leaf in gradients else share
+            if pair.trace is not None:
+                seed = conjugate(g)
+                seeds[pair.trace] = seeds[pair.trace] + seed if pair.trace in seeds else seed
+        found = pull_back(seeds, retain=True)
 
         def gradient(leaf: Leaf) -> Any:
-            return conjugate(gradients[leaf]) if leaf in gradients else _zeros(leaf)
+            return conjugate(found[leaf][0]) if leaf in found else _zeros(leaf)
 
         pulled: tuple[Any, ...] = tree_map(gradient, tree_of_leaves)
         return pulled
@@ -138,14 +156,18 @@ class _Pair:
 
 
 def jvp(
-    function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
-) -> tuple[Any, Any]:
+    function: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
     """Evaluate ``function`` at ``primals`` and its directional derivative along ``tangents``.
 
     Returns
     -------
     out, tangent : tuple
-        Both in the shape of the function's result.
+        Both in the shape of the function's result. With ``has_aux`` the function returns a pair,
+        and its second part is third here, without derivative.
 
     Raises
     ------
@@ -180,7 +202,11 @@ def jvp(
         value, trace = _unbox(value, level)
         return _zeros(value) if trace is None else trace
 
-    return tree_map(lambda value: _unbox(value, level)[0], result), tree_map(tangent_of, result)
+    result, aux = result if has_aux else (result, None)
+    _require_graph(result, level)
+    out = tree_map(lambda value: _unbox(value, level)[0], result)
+    pushed = tree_map(tangent_of, result)
+    return (out, pushed, _constants(aux, level)) if has_aux else (out, pushed)
 
 
 def single(argnums: Any) -> bool:

@@ -1,6 +1,7 @@
 """Layers and losses, under PyTorch's names and with its shapes, so that weights carry over."""
 
 from minidl.nn import functional, init
+from minidl.nn.functional_call import functional_call
 from minidl.nn.layers import (
     GELU,
     AvgPool2d,
@@ -39,5 +40,6 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "functional",
+    "functional_call",
     "init",
 ]

@@ -7,12 +7,14 @@ parameters are the attributes' names joined by dots, as in PyTorch, so weights c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minidl.autograd.reverse import RemovableHandle
+from minidl.nn.hooks import ModuleHooks
 from minidl.tensor import Tensor
 
 
@@ -64,8 +66,45 @@ class Module:
         raise TypeError(f"{type(self).__name__} has no forward(); define what it computes there")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what ``forward`` computes."""
-        return self.forward(*args, **kwargs)
+        """Return what ``forward`` computes, with the module's hooks around it."""
+        hooks = vars(self).get("_hooks")
+        if hooks is None:
+            return self.forward(*args, **kwargs)
+        return hooks.run(self, args, kwargs)
+
+    # ---- hooks -----------------------------------------------------------------------------
+
+    def register_forward_pre_hook(
+        self, hook: Callable[[Module, tuple[Any, ...]], Any]
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before each ``forward``.
+
+        What it returns, if not None, takes the arguments' place (a tuple, or a single argument).
+        """
+        return self._own_hooks().add("before", hook)
+
+    def register_forward_hook(
+        self, hook: Callable[[Module, tuple[Any, ...], Any], Any]
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after each ``forward``.
+
+        What it returns, if not None, takes the output's place.
+        """
+        return self._own_hooks().add("after", hook)
+
+    def register_full_backward_hook(
+        self, hook: Callable[[Module, tuple[Any, ...], tuple[Any, ...]], Any]
+    ) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when the gradients have been computed.
+
+        Both are tuples with one entry a positional argument or output, None where there is no
+        gradient. What the hook returns, if not None, takes the place of ``grad_input``.
+        """
+        return self._own_hooks().add("backward", hook)
+
+    def _own_hooks(self) -> ModuleHooks:
+        hooks: ModuleHooks = self.__dict__.setdefault("_hooks", ModuleHooks())
+        return hooks
 
     # ---- what is in it ---------------------------------------------------------------------
 

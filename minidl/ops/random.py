@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.checkpoint import generator
 from minidl.ops.shape import shape_of
 
 __all__ = [
@@ -43,7 +44,7 @@ def dropout(
         raise ValueError(f"dropout: p must be from 0 to 1, got {p}")
     if not training or p == 0.0:
         return x
-    rng = np.random.default_rng() if rng is None else rng
+    rng = generator(rng)
     dtype = x.dtype if hasattr(x, "dtype") else np.float64
     keep = rng.random(shape_of(x), dtype=np.float32) >= p
     return x * (keep * np.asarray(1.0 / (1.0 - p) if p < 1.0 else 0.0, dtype=dtype))
