@@ -1,9 +1,10 @@
 """What does one recorded operation cost over NumPy's own?
 
 Multiplies two 10 x 10 float32 arrays: by NumPy, by minidl without recording, by minidl recording,
-and by PyTorch (recording) where it is installed. The ways are timed in turn, many rounds; the
-median round and its quartiles are printed, per operation.
+and by autograd, MyGrad and PyTorch (recording) where they are installed. The ways are timed in turn,
+many rounds; the median round and its quartiles are printed, per operation.
 
+    pip install autograd mygrad torch==2.13.0
     python scripts/bench/operation_cost.py
 """
 
@@ -13,12 +14,39 @@ import importlib.util
 import statistics
 import timeit
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import minidl
 
 NUMBER, ROUNDS = 20_000, 15
+
+
+def autograd_way(x: Any, y: Any) -> Callable[[], object]:
+    """HIPS/autograd: a box on a trace of its own, as inside ``grad``."""
+    from autograd.core import VJPNode
+    from autograd.numpy.numpy_boxes import ArrayBox
+
+    leaf = ArrayBox(x, 0, VJPNode.new_root())
+    return lambda: leaf * y
+
+
+def mygrad_way(x: Any, y: Any) -> Callable[[], object]:
+    """MyGrad: tensors, one of them a constant."""
+    import mygrad
+
+    leaf, constant = mygrad.tensor(x), mygrad.tensor(y, constant=True)
+    return lambda: leaf * constant
+
+
+def torch_way(x: Any, y: Any) -> Callable[[], object]:
+    """PyTorch, on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    leaf, constant = torch.tensor(x, requires_grad=True), torch.tensor(y)
+    return lambda: leaf * constant
 
 
 def ways() -> dict[str, Callable[[], object]]:
@@ -31,14 +59,12 @@ def ways() -> dict[str, Callable[[], object]]:
         "minidl, not recorded": lambda: constant * constant,
         "minidl, recorded": lambda: leaf * constant,
     }
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        torch.set_num_threads(1)
-        first, second = torch.tensor(x, requires_grad=True), torch.tensor(y)
-        found["torch, recorded"] = lambda: first * second
-    else:
-        print("torch is missing: not measured")
+    for peer in (autograd_way, mygrad_way, torch_way):
+        name = peer.__name__.removesuffix("_way")
+        if importlib.util.find_spec(name):
+            found[f"{name}, recorded"] = peer(x, y)
+        else:
+            print(f"{name} is missing: not measured")
     return found
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import resource
 import tracemalloc
 import weakref
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,28 @@ def test_training_steps_take_no_more_memory_than_one() -> None:
         assert tracemalloc.get_traced_memory()[0] - before < 16_000  # half of one gradient
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("without_gc")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="wants Linux's /proc")
+def test_the_process_does_not_grow_over_1_000_steps() -> None:
+    """One graph that stays behind in each step would be 80 MB in all."""
+    w, x = tensor(np.ones((64, 64)), requires_grad=True), np.ones((32, 64))
+
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            w.grad = None
+            loss(w, x).backward()
+            w.copy_(w.detach().numpy() - 0.1 * w.grad.numpy())
+
+    steps(100)
+    before = resident()
+    steps(1000)
+    assert resident() - before < 2_000_000
 
 
 @pytest.mark.usefixtures("without_gc")
