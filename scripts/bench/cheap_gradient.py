@@ -2,8 +2,8 @@
 
 The cheap gradient principle (W. Baur, V. Strassen, "The complexity of partial derivatives", 1983)
 says that reverse mode needs at most a small multiple of the operations of the function itself,
-however many inputs it has. Timed in turn, many rounds: the value alone, and value and gradient, of the
-sum of an MLP's output, of a convolution's, and of a scalar function of 10, 10³ and 10⁶ inputs.
+however many inputs it has. Timed in turn, many rounds: the value alone, and value and gradient, of
+the sum of an MLP's output, of a convolution's, and of a scalar function of 10, 10³ and 10⁶ inputs.
 The median ratio and its quartiles are printed. Parameters and inputs are differentiated alike.
 
     python scripts/bench/cheap_gradient.py

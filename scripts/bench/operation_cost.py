@@ -1,8 +1,8 @@
 """What does one recorded operation cost over NumPy's own?
 
 Multiplies two 10 x 10 float32 arrays: by NumPy, by minidl without recording, by minidl recording,
-and by autograd, MyGrad and PyTorch (recording) where they are installed. The ways are timed in turn,
-many rounds; the median round and its quartiles are printed, per operation.
+and by autograd, MyGrad and PyTorch (recording) where they are installed. The ways are timed in
+turn, many rounds; the median round and its quartiles are printed, per operation.
 
     pip install autograd mygrad torch==2.13.0
     python scripts/bench/operation_cost.py
