@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from minidl import ops
 from minidl.autograd.primitive import Box
+from minidl.ops.arithmetic import minus, over, plus
 from minidl.ops.reduce import Dim, Extremum
 
 if TYPE_CHECKING:
@@ -29,16 +30,16 @@ class Methods(Box):
     # ---- operators -------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+        return plus(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
+        return plus(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
+        return minus(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
+        return minus(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
         return ops.mul(self, other)
@@ -47,10 +48,10 @@ class Methods(Box):
         return ops.mul(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
+        return over(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
+        return over(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
         return ops.pow(self, other)

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
+from minidl.ops.arithmetic import minus, over, plus
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.add: ops.add,
-    np.subtract: ops.sub,
+    np.add: plus,
+    np.subtract: minus,
     np.multiply: ops.mul,
-    np.divide: ops.div,
+    np.divide: over,
     np.negative: ops.neg,
     np.power: ops.pow,
     np.float_power: lambda x, y: ops.pow(ops.cast(x, np.float64), y),

@@ -1,3 +1,60 @@
 """Special functions, under the names of ``torch.special``."""
 
-__all__: list[str] = []
+from minidl.ops import (
+    digamma,
+    erf,
+    erfc,
+    erfinv,
+    exp2,
+    expm1,
+    i0,
+    lgamma,
+    log1p,
+    log_softmax,
+    logit,
+    logsumexp,
+    mvlgamma,
+    polygamma,
+    round,
+    sigmoid,
+    sinc,
+    softmax,
+    xlogy,
+)
+from minidl.ops.logarithms import xlog1py
+from minidl.ops.special import entr, erfcx, i0e, i1, i1e, log_ndtr, ndtr, ndtri
+
+expit, gammaln, multigammaln, psi = sigmoid, lgamma, mvlgamma, digamma
+
+__all__ = [
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfcx",
+    "erfinv",
+    "exp2",
+    "expit",
+    "expm1",
+    "gammaln",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "log1p",
+    "log_ndtr",
+    "log_softmax",
+    "logit",
+    "logsumexp",
+    "multigammaln",
+    "ndtr",
+    "ndtri",
+    "polygamma",
+    "psi",
+    "round",
+    "sigmoid",
+    "sinc",
+    "softmax",
+    "xlog1py",
+    "xlogy",
+]

@@ -20,8 +20,8 @@ from minidl.ops.image import *  # noqa: F403
 from minidl.ops.image import __all__ as _image
 from minidl.ops.loss import *  # noqa: F403
 from minidl.ops.loss import __all__ as _loss
-from minidl.ops.norm import *  # noqa: F403
-from minidl.ops.norm import __all__ as _norm
+from minidl.ops.normalization import *  # noqa: F403
+from minidl.ops.normalization import __all__ as _normalization
 from minidl.ops.padding import *  # noqa: F403
 from minidl.ops.padding import __all__ as _padding
 from minidl.ops.pool import *  # noqa: F403
@@ -47,7 +47,7 @@ __all__ = [  # noqa: PLE0604
     *_embedding,
     *_image,
     *_loss,
-    *_norm,
+    *_normalization,
     *_padding,
     *_pool,
     *_random,

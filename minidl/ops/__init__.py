@@ -20,6 +20,10 @@ from minidl.ops.indexing import *  # noqa: F403
 from minidl.ops.indexing import __all__ as _indexing
 from minidl.ops.joining import *  # noqa: F403
 from minidl.ops.joining import __all__ as _joining
+from minidl.ops.lengths import *  # noqa: F403
+from minidl.ops.lengths import __all__ as _lengths
+from minidl.ops.logarithms import *  # noqa: F403
+from minidl.ops.logarithms import __all__ as _logarithms
 from minidl.ops.ordering import *  # noqa: F403
 from minidl.ops.ordering import __all__ as _ordering
 from minidl.ops.products import *  # noqa: F403
@@ -42,16 +46,24 @@ from minidl.ops.solvers import *  # noqa: F403
 from minidl.ops.solvers import __all__ as _solvers
 from minidl.ops.special import *  # noqa: F403
 from minidl.ops.special import __all__ as _special
+from minidl.ops.statistics import *  # noqa: F403
+from minidl.ops.statistics import __all__ as _statistics
+from minidl.ops.truth import *  # noqa: F403
+from minidl.ops.truth import __all__ as _truth
 
 __all__ = [  # noqa: PLE0604
     *_arithmetic,
     *_elementwise,
+    *_lengths,
     *_rounding,
+    *_truth,
+    *_logarithms,
     *_special,
     *_complexes,
     *_reduce,
     *_scan,
     *_ordering,
+    *_statistics,
     *_shape,
     *_joining,
     *_rearrange,

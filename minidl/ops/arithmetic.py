@@ -12,26 +12,46 @@ import numpy as np
 from minidl.autograd.primitive import Array, Primitive, primitive
 from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import log, masked
-from minidl.ops.shape import broadcast_to
+from minidl.ops.shape import broadcast_to, cast
 
 __all__ = [
     "add",
+    "addcdiv",
+    "addcmul",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
     "div",
+    "divide",
     "eq",
+    "float_power",
+    "floor_divide",
     "ge",
+    "greater",
+    "greater_equal",
     "gt",
     "le",
+    "lerp",
+    "less",
+    "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
+    "logical_xor",
     "lt",
     "maximum",
     "minimum",
     "mul",
+    "multiply",
     "ne",
     "neg",
+    "negative",
+    "not_equal",
     "pow",
     "sub",
+    "subtract",
+    "true_divide",
     "where",
 ]
 
@@ -44,23 +64,33 @@ def _minus(t: Any, *_: Any) -> Any:
     return neg(t)
 
 
-add: Primitive = primitive(
+plus: Primitive = primitive(
     "add",
     np.add,
     vjp=(lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: g),
     jvp=(_same, _same),
-    doc="Return ``x + y`` elementwise, with broadcasting.",
     batch=elementwise,
 )
 
-sub: Primitive = primitive(
+
+def add(x: Any, y: Any, *, alpha: float = 1) -> Any:
+    """Return ``x + alpha · y`` elementwise, with broadcasting."""
+    return plus(x, y if alpha == 1 else mul(y, alpha))
+
+
+minus: Primitive = primitive(
     "sub",
     np.subtract,
     vjp=(lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: neg(g)),
     jvp=(_same, _minus),
-    doc="Return ``x - y`` elementwise, with broadcasting.",
     batch=elementwise,
 )
+
+
+def sub(x: Any, y: Any, *, alpha: float = 1) -> Any:
+    """Return ``x - alpha · y`` elementwise, with broadcasting."""
+    return minus(x, y if alpha == 1 else mul(y, alpha))
+
 
 mul: Primitive = primitive(
     "mul",
@@ -71,14 +101,77 @@ mul: Primitive = primitive(
     batch=elementwise,
 )
 
-div: Primitive = primitive(
+over: Primitive = primitive(
     "div",
     np.divide,
     vjp=(lambda g, _out, _x, y: g / y, lambda g, out, _x, y: -g * out / y),
     jvp=(lambda t, out, x, y: t / y, lambda t, out, x, y: -t * out / y),
-    doc="Return ``x / y`` elementwise, with broadcasting.",
     batch=elementwise,
 )
+
+
+def _stairs(g: Any, *_: Any) -> Any:
+    return g * 0.0
+
+
+floor_divide: Primitive = primitive(
+    "floor_divide",
+    np.floor_divide,
+    vjp=(lambda g, _out, _x, _y: g * 0.0, lambda g, _out, _x, _y: g * 0.0),
+    jvp=(_stairs, _stairs),
+    doc="Return the largest whole number not above ``x / y``, elementwise; its derivative is 0.",
+    batch=elementwise,
+)
+_truncated_divide: Primitive = primitive(
+    "div",
+    lambda x, y: np.trunc(np.divide(x, y)).astype(np.result_type(x, y), copy=False),
+    vjp=(lambda g, _out, _x, _y: g * 0.0, lambda g, _out, _x, _y: g * 0.0),
+    jvp=(_stairs, _stairs),
+    batch=elementwise,
+)
+
+
+def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Any:
+    """Return ``x / y`` elementwise, with broadcasting.
+
+    ``rounding_mode="floor"`` or ``"trunc"`` rounds the quotient down or towards 0; the derivative
+    is 0 then.
+
+    Raises
+    ------
+    ValueError
+        ``rounding_mode`` is none of these.
+    """
+    if rounding_mode is None:
+        return over(x, y)
+    if rounding_mode not in ("floor", "trunc"):
+        raise ValueError(
+            f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}"
+        )
+    return (floor_divide if rounding_mode == "floor" else _truncated_divide)(x, y)
+
+
+def float_power(x: Any, y: Any) -> Any:
+    """Return ``x`` to the power ``y``, in float64."""
+    return pow(cast(x, np.float64), y)
+
+
+def addcmul(x: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """Return ``x + value · tensor1 · tensor2``."""
+    product = mul(tensor1, tensor2)
+    return plus(x, product if value == 1 else mul(product, value))
+
+
+def addcdiv(x: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """Return ``x + value · tensor1 / tensor2``."""
+    quotient = over(tensor1, tensor2)
+    return plus(x, quotient if value == 1 else mul(quotient, value))
+
+
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """Return ``start + weight · (end - start)``: linear interpolation, or beyond."""
+    return plus(start, mul(weight, minus(end, start)))
+
 
 neg: Primitive = primitive(
     "neg",
@@ -206,9 +299,26 @@ logical_and: Primitive = primitive(
 logical_or: Primitive = primitive(
     "logical_or", np.logical_or, doc="Return ``x or y`` elementwise.", batch=elementwise
 )
+logical_xor: Primitive = primitive(
+    "logical_xor", np.logical_xor, doc="Return whether exactly one holds.", batch=elementwise
+)
 logical_not: Primitive = primitive(
     "logical_not",
     np.logical_not,
     doc="Return ``not x`` elementwise.",
     batch=elementwise,
 )
+
+
+def _bits(name: str, value: Any, doc: str) -> Primitive:
+    return primitive(name, value, doc=doc, batch=elementwise)
+
+
+bitwise_and: Primitive = _bits("bitwise_and", np.bitwise_and, "Return ``x & y`` of integers.")
+bitwise_or: Primitive = _bits("bitwise_or", np.bitwise_or, "Return ``x | y`` of integers.")
+bitwise_xor: Primitive = _bits("bitwise_xor", np.bitwise_xor, "Return ``x ^ y`` of integers.")
+bitwise_not: Primitive = _bits("bitwise_not", np.bitwise_not, "Return ``~x`` of integers.")
+
+# PyTorch's other names.
+subtract, multiply, divide, true_divide, negative = sub, mul, div, div, neg
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge

@@ -77,3 +77,17 @@ def folded_if_only_first(primitive: Primitive, examples: Examples, **params: Any
     first, *rest = examples.values
     out = primitive(first.reshape((-1, *first.shape[2:])), *rest, **params)
     return out.reshape((examples.size, first.shape[1], *out.shape[1:]))
+
+
+def refused(primitive: Primitive, examples: Examples, **params: Any) -> Any:
+    """Refuse: the shape of the result depends on values, so examples would differ in it.
+
+    Raises
+    ------
+    TypeError
+        Always.
+    """
+    raise TypeError(
+        f"{primitive.name} inside vmap: the shape of the result depends on the values, so the "
+        "examples would differ in it; call it outside, or use a mask (minidl.where)"
+    )

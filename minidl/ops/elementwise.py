@@ -6,6 +6,9 @@ rule reads ``out`` and the argument is not kept.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
@@ -14,26 +17,78 @@ from minidl.ops.batching import elementwise
 
 __all__ = [
     "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "cos",
+    "cosh",
+    "deg2rad",
     "exp",
+    "exp2",
+    "expm1",
     "log",
+    "log10",
+    "log1p",
+    "log2",
+    "positive",
+    "rad2deg",
+    "reciprocal",
     "relu",
+    "rsqrt",
+    "sgn",
     "sigmoid",
     "sign",
+    "sin",
+    "sinh",
     "sqrt",
     "square",
     "stop_gradient",
+    "tan",
     "tanh",
 ]
 
-exp: Primitive = primitive(
-    "exp",
-    np.exp,
-    vjp=(lambda g, out, _x: g * out,),
-    jvp=(lambda t, out, x: t * out,),
-    doc="Return eˣ.",
-    batch=elementwise,
-)
 
+def of_argument(name: str, value: Any, slope: Any, doc: str) -> Primitive:
+    """Declare a function whose derivative is read off the argument."""
+    return primitive(
+        name,
+        value,
+        vjp=(lambda g, _out, x: g * slope(x),),
+        jvp=(lambda t, out, x: t * slope(x),),
+        doc=doc,
+        batch=elementwise,
+    )
+
+
+def of_result(name: str, value: Any, slope: Any, doc: str) -> Primitive:
+    """Declare a function whose derivative is read off the result, so ``x`` is not kept."""
+    return primitive(
+        name,
+        value,
+        vjp=(lambda g, out, _x: g * slope(out),),
+        jvp=(lambda t, out, x: t * slope(out),),
+        doc=doc,
+        batch=elementwise,
+    )
+
+
+_LN2 = math.log(2.0)
+
+exp: Primitive = of_result("exp", np.exp, lambda out: out, "Return eˣ.")
+exp2: Primitive = of_result("exp2", np.exp2, lambda out: out * _LN2, "Return 2ˣ.")
+expm1: Primitive = of_result(
+    "expm1", np.expm1, lambda out: out + 1.0, "Return eˣ - 1, exact for small ``x``."
+)
 log: Primitive = primitive(
     "log",
     np.log,
@@ -43,6 +98,18 @@ log: Primitive = primitive(
     batch=elementwise,
 )
 
+log2: Primitive = of_argument(
+    "log2", np.log2, lambda x: 1.0 / (x * _LN2), "Return the logarithm of ``x`` to base 2."
+)
+log10: Primitive = of_argument(
+    "log10",
+    np.log10,
+    lambda x: 1.0 / (x * math.log(10.0)),
+    "Return the logarithm of ``x`` to base 10.",
+)
+log1p: Primitive = of_argument(
+    "log1p", np.log1p, lambda x: 1.0 / (x + 1.0), "Return log(1 + x), exact for small ``x``."
+)
 sqrt: Primitive = primitive(
     "sqrt",
     np.sqrt,
@@ -52,6 +119,12 @@ sqrt: Primitive = primitive(
     batch=elementwise,
 )
 
+rsqrt: Primitive = of_result(
+    "rsqrt", lambda x: 1.0 / np.sqrt(x), lambda out: -0.5 * (out * out * out), "Return 1 / √x."
+)
+reciprocal: Primitive = of_result(
+    "reciprocal", lambda x: 1.0 / x, lambda out: -(out * out), "Return 1 / x."
+)
 square: Primitive = primitive(
     "square",
     np.square,
@@ -61,13 +134,46 @@ square: Primitive = primitive(
     batch=elementwise,
 )
 
-tanh: Primitive = primitive(
-    "tanh",
-    np.tanh,
-    vjp=(lambda g, out, _x: g * (1.0 - out * out),),
-    jvp=(lambda t, out, x: t * (1.0 - out * out),),
-    doc="Return the hyperbolic tangent of ``x``.",
-    batch=elementwise,
+sin: Primitive = of_argument("sin", np.sin, lambda x: cos(x), "Return the sine of ``x``.")
+cos: Primitive = of_argument("cos", np.cos, lambda x: -sin(x), "Return the cosine of ``x``.")
+tan: Primitive = of_result(
+    "tan", np.tan, lambda out: out * out + 1.0, "Return the tangent of ``x``."
+)
+asin: Primitive = of_argument(
+    "asin", np.arcsin, lambda x: rsqrt(1.0 - x * x), "Return the angle whose sine is ``x``."
+)
+acos: Primitive = of_argument(
+    "acos", np.arccos, lambda x: -rsqrt(1.0 - x * x), "Return the angle whose cosine is ``x``."
+)
+atan: Primitive = of_argument(
+    "atan", np.arctan, lambda x: 1.0 / (x * x + 1.0), "Return the angle whose tangent is ``x``."
+)
+sinh: Primitive = of_argument(
+    "sinh", np.sinh, lambda x: cosh(x), "Return the hyperbolic sine of ``x``."
+)
+cosh: Primitive = of_argument(
+    "cosh", np.cosh, lambda x: sinh(x), "Return the hyperbolic cosine of ``x``."
+)
+tanh: Primitive = of_result(
+    "tanh", np.tanh, lambda out: 1.0 - out * out, "Return the hyperbolic tangent of ``x``."
+)
+asinh: Primitive = of_argument(
+    "asinh",
+    np.arcsinh,
+    lambda x: rsqrt(x * x + 1.0),
+    "Return the number whose hyperbolic sine is ``x``.",
+)
+acosh: Primitive = of_argument(
+    "acosh",
+    np.arccosh,
+    lambda x: rsqrt(x * x - 1.0),
+    "Return the number whose hyperbolic cosine is ``x``.",
+)
+atanh: Primitive = of_argument(
+    "atanh",
+    np.arctanh,
+    lambda x: 1.0 / (1.0 - x * x),
+    "Return the number whose hyperbolic tangent is ``x``.",
 )
 
 
@@ -130,3 +236,26 @@ abs: Primitive = primitive(
     doc="Return the absolute value; its derivative at 0 is taken as 0.",
     batch=elementwise,
 )
+
+sgn = sign
+
+
+def positive(x: Any) -> Any:
+    """Return ``x``."""
+    return x
+
+
+def deg2rad(x: Any) -> Any:
+    """Return an angle of ``x`` degrees in radians."""
+    return x * (math.pi / 180.0)
+
+
+def rad2deg(x: Any) -> Any:
+    """Return an angle of ``x`` radians in degrees."""
+    return x * (180.0 / math.pi)
+
+
+# PyTorch's other names.
+absolute = abs
+arccos, arcsin, arctan = acos, asin, atan
+arccosh, arcsinh, arctanh = acosh, asinh, atanh

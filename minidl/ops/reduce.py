@@ -9,18 +9,20 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
-from minidl.ops.arithmetic import eq, where
+from minidl.ops.arithmetic import eq, maximum, minimum, where
 from minidl.ops.batching import along
-from minidl.ops.shape import broadcast_to, reshape, shape_of
+from minidl.ops.shape import broadcast_to, permute, reshape, shape_of
 
 __all__ = [
     "amax",
     "amin",
+    "aminmax",
     "argmax",
     "argmin",
     "max",
     "mean",
     "min",
+    "prod",
     "std",
     "sum",
     "var",
@@ -226,11 +228,16 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def _put(g: Array, indices: Array, *, dim: int, shape: tuple[int, ...]) -> Array:
     out = np.zeros(shape, g.dtype)
-    np.put_along_axis(out, indices, g, dim)
+    if indices.shape[dim] == 1:
+        np.put_along_axis(out, indices, g, dim)
+    else:  # a place may be named twice
+        places = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+        places[dim] = indices
+        np.add.at(out, tuple(places), g)
     return out
 
 
-# Picking one element along an axis and putting one there are each other's adjoint.
+# Picking elements along an axis and adding where they were picked are each other's adjoint.
 pick_along: Primitive = primitive(
     "take_along_dim",
     lambda x, indices, *, dim: np.take_along_axis(x, indices, dim),
@@ -260,23 +267,82 @@ class Extremum(NamedTuple):
     indices: Any
 
 
-def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the largest element; with ``dim``, a pair ``(values, indices)``.
 
     Along a ``dim`` the gradient goes to the selected (first largest) element; without, ties share
-    it evenly.
+    it evenly. With an array in place of ``dim``, `minidl.maximum` of the two.
 
     Raises
     ------
     ValueError
         There is no element to choose from.
     """
-    return amax(x) if dim is None else _extremum(x, argmax, dim, keepdim)
+    if dim is None:
+        return amax(x)
+    return _extremum(x, argmax, dim, keepdim) if _is_axis(dim) else maximum(x, dim)
 
 
-def min(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the smallest element; with ``dim``, a pair ``(values, indices)``; see `max`."""
-    return amin(x) if dim is None else _extremum(x, argmin, dim, keepdim)
+    if dim is None:
+        return amin(x)
+    return _extremum(x, argmin, dim, keepdim) if _is_axis(dim) else minimum(x, dim)
+
+
+def _is_axis(dim: Any) -> bool:
+    return isinstance(dim, (int, np.integer))
+
+
+class MinMax(NamedTuple):
+    """Result of `aminmax`."""
+
+    min: Any
+    max: Any
+
+
+def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+    """Return the smallest and the largest element over ``dim``; ties share the gradient."""
+    return MinMax(amin(x, dim, keepdim), amax(x, dim, keepdim))
+
+
+def along_last(x: Any, dim: Dim, name: str) -> tuple[Any, tuple[int, ...]]:
+    """Join the axes in ``dim`` into one at the end; and the shape that keeping them has."""
+    over = axes(dim, len(shape_of(x)), name)
+    shape = shape_of(x)
+    kept = [axis for axis in range(len(shape)) if axis not in over]
+    size = math.prod(shape[axis] for axis in over)
+    moved = permute(x, (*kept, *over)) if shape else x
+    flat = reshape(moved, (*(shape[axis] for axis in kept), size))
+    return flat, tuple(1 if axis in over else length for axis, length in enumerate(shape))
+
+
+def prod(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
+    """Return the product over ``dim``.
+
+    Halves are multiplied until one number is left, so the derivatives are right with zeros among
+    the elements, to any order.
+
+    Raises
+    ------
+    IndexError
+        An axis is out of range.
+    """
+    flat, kept = along_last(x, dim, "prod")
+    if not shape_of(flat)[-1]:
+        flat = flat.sum(-1, keepdims=True) + 1
+    while (count := shape_of(flat)[-1]) > 1:
+        half = count // 2
+        pairs = flat[..., :half] * flat[..., half : 2 * half]
+        if count % 2:
+            first = pairs[..., :1] * flat[..., 2 * half :]
+            pairs = first if half == 1 else _beside(first, pairs[..., 1:])
+        flat = pairs
+    return reshape(flat, kept if keepdim else shape_of(flat)[:-1])
+
+
+def _beside(one: Any, two: Any) -> Any:
+    return np.concatenate((one, two), axis=-1)
 
 
 def _extremum(x: Any, select: Any, dim: int, keepdim: bool) -> Extremum:

@@ -16,6 +16,9 @@ from minidl import fft, linalg, ops, special
 from minidl.autograd.primitive import Primitive
 from minidl.nn import functional
 
+#: These give Python bools; see tests/ops/test_op_values.py.
+PYTHON_RESULTS = {"allclose", "equal"}
+
 NAMESPACES = (ops, functional, linalg, fft, special)
 
 
@@ -41,7 +44,11 @@ def test_every_public_function_has_one_entry() -> None:
         for space in NAMESPACES
         for name in space.__all__
     }
-    missing = [name for key, name in public.items() if key not in reached]
+    missing = [
+        name
+        for key, name in public.items()
+        if key not in reached and name.split(".")[-1] not in PYTHON_RESULTS
+    ]
     assert missing == [], "public functions without an entry in tests/optable"
     assert [op.name for op in OPS if id(op.public) not in public] == [], "entries not public"
 

@@ -11,7 +11,7 @@ from optable import CASES, OPS, parts, plain
 from optable.record import Op
 from optable.samples import Sample, map_arrays, map_floats
 
-from minidl import Tensor, ops
+from minidl import Tensor, ops, vmap
 
 cases = pytest.mark.parametrize(
     ("op", "sample"), [pytest.param(op, s, id=f"{op.name}-{i}") for op, i, s in CASES]
@@ -157,3 +157,15 @@ def test_numpy_s_function_takes_tensors(op: Op, sample: Sample) -> None:
 def test_a_list_of_numbers_is_an_array() -> None:
     np.testing.assert_array_equal(ops.add([1.0, 2.0], 1.0), [2.0, 3.0])
     np.testing.assert_allclose(ops.erf([1, 2]), [0.8427007929497148, 0.9953222650189527])
+
+
+def test_allclose_and_equal_answer_with_python_s_bools() -> None:
+    x = np.array([1.0, np.nan])
+    assert ops.allclose(x[:1], x[:1] + 1e-9) is True
+    assert ops.allclose(x[:1], Tensor(x[:1] + 1.0)) is False
+    assert ops.allclose(x, x) is False
+    assert ops.allclose(x, x, equal_nan=True) is True
+    assert ops.equal(Tensor(x[:1]), x[:1]) is True
+    assert ops.equal(x[:1], np.ones((1, 1))) is False
+    with pytest.raises(TypeError, match=r"equal\(\) inside vmap"):
+        vmap(lambda v: ops.equal(v, v))(np.ones((2, 3)))

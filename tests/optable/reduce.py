@@ -73,6 +73,45 @@ def torch_extremum(name: str) -> Callable[..., Any]:
     return extremum
 
 
+def with_zeros(rng: Rng) -> Iterator[Sample]:
+    yield from reduction()(rng)
+    yield call(np.array([[0.0, 2.0, 3.0], [0.0, 4.0, 0.0], [1.0, 2.0, 3.0]]), 1)
+    yield call(np.array([2.0, 0.0, -1.5, 3.0, 0.5]))
+
+
+def torch_prod(torch: Any, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    dims = range(x.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+    for axis in sorted((d % max(x.ndim, 1) for d in dims), reverse=True):
+        x = x.prod(axis, keepdim=keepdim)
+    return x
+
+
+def extrema_of_two(rng: Rng) -> Iterator[Sample]:
+    yield from extrema(rng)
+    yield call(grid(rng, 2, 3), grid(rng, 3))
+
+
+def either(one: Any, two: Any) -> Any:
+    """The reference for `max` and `min`, which take an axis or another array."""
+    return lambda x, dim=None, **how: (one if isinstance(dim, np.ndarray) else two)(x, dim, **how)
+
+
+def torch_either(name: str) -> Any:
+    reduce, extreme = torch_extremum(name), {"max": "maximum", "min": "minimum"}[name]
+
+    def call(torch: Any, x: Any, dim: Any = None, **how: Any) -> Any:
+        two = isinstance(dim, torch.Tensor)
+        return getattr(torch, extreme)(x, dim) if two else reduce(torch, x, dim, **how)
+
+    return call
+
+
+def ranges(rng: Rng) -> Iterator[Sample]:
+    yield call(grid(rng, 3, 4))
+    yield call(grid(rng, 3, 4), dim=1)
+    yield call(grid(rng, 3, 4), dim=-2, keepdim=True)
+
+
 OPS = [
     Op("sum", reduction(), reducing(np.sum), torch_reducing("sum"), REDUCE_ERRORS, protocol=True),
     Op(
@@ -104,8 +143,30 @@ OPS = [
         REDUCE_ERRORS,
         protocol=True,
     ),
-    Op("max", extrema, extremum(np.argmax, np.max), torch_extremum("max"), REDUCE_ERRORS[:1]),
-    Op("min", extrema, extremum(np.argmin, np.min), torch_extremum("min"), REDUCE_ERRORS[:1]),
+    Op(
+        "max",
+        extrema_of_two,
+        either(np.maximum, extremum(np.argmax, np.max)),
+        torch_either("max"),
+        REDUCE_ERRORS[:1],
+    ),
+    Op(
+        "min",
+        extrema_of_two,
+        either(np.minimum, extremum(np.argmin, np.min)),
+        torch_either("min"),
+        REDUCE_ERRORS[:1],
+    ),
+    Op("prod", with_zeros, reducing(np.prod), torch_prod, REDUCE_ERRORS),
+    Op(
+        "aminmax",
+        ranges,
+        lambda x, dim=None, keepdim=False: (
+            np.min(x, dim, keepdims=keepdim),
+            np.max(x, dim, keepdims=keepdim),
+        ),
+        "aminmax",
+    ),
     Op("argmax", arg_extrema, reducing(np.argmax), "argmax", REDUCE_ERRORS[:1], False, True),
     Op("argmin", arg_extrema, reducing(np.argmin), "argmin", REDUCE_ERRORS[:1], False, True),
 ]

@@ -1,4 +1,4 @@
-"""Table of `minidl.ops.norm`."""
+"""Table of `minidl.ops.normalization`."""
 
 from __future__ import annotations
 
