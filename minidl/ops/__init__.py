@@ -14,6 +14,8 @@ from minidl.ops.complexes import *  # noqa: F403
 from minidl.ops.complexes import __all__ as _complexes
 from minidl.ops.decompositions import *  # noqa: F403
 from minidl.ops.decompositions import __all__ as _decompositions
+from minidl.ops.diagonals import *  # noqa: F403
+from minidl.ops.diagonals import __all__ as _diagonals
 from minidl.ops.elementwise import *  # noqa: F403
 from minidl.ops.elementwise import __all__ as _elementwise
 from minidl.ops.indexing import *  # noqa: F403
@@ -60,6 +62,7 @@ __all__ = [  # noqa: PLE0604
     *_logarithms,
     *_special,
     *_complexes,
+    *_diagonals,
     *_reduce,
     *_scan,
     *_ordering,

@@ -132,6 +132,12 @@ def getitem(x: Any, index: Any) -> Any:
     return _getitem(x, *arrays, template=template)
 
 
+def add_at(value: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Return zeros of ``shape`` with ``value`` added at ``index``: the adjoint of `getitem`."""
+    template, arrays = split(index)
+    return _index_add(value, *arrays, template=template, shape=shape)
+
+
 def _written(x: Array, value: Any, *arrays: Array, template: tuple[Any, ...]) -> Array:
     out = np.array(x)
     out[_fill(template, arrays)] = value

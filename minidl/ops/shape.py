@@ -13,15 +13,27 @@ from minidl.autograd.primitive import Array, Examples, Primitive, linear, primit
 from minidl.ops.batching import elementwise, raised
 
 __all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "broadcast_tensors",
     "broadcast_to",
     "cast",
     "clone",
     "expand",
+    "expand_as",
     "flatten",
+    "moveaxis",
+    "movedim",
     "permute",
+    "ravel",
     "reshape",
     "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
     "transpose",
+    "unflatten",
     "unsqueeze",
 ]
 
@@ -83,14 +95,42 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
-def squeeze(x: Any, dim: int | None = None) -> Any:
-    """Drop axes of length 1: all of them, or ``dim`` if it has length 1."""
+def ravel(x: Any) -> Any:
+    """Return the elements along one axis."""
+    return reshape(x, (math.prod(shape_of(x)),))
+
+
+def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Split axis ``dim`` into axes of ``sizes``, of which one may be -1.
+
+    Raises
+    ------
+    IndexError
+        ``dim`` is out of range.
+    ValueError
+        The sizes do not multiply to the length of the axis.
+    """
     shape = shape_of(x)
+    axis = axis_of(dim, len(shape), "unflatten")
+    known = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and known and shape[axis] % known == 0:
+        sizes = [shape[axis] // known if size == -1 else size for size in sizes]
+    if math.prod(sizes) != shape[axis]:
+        raise ValueError(f"unflatten: {tuple(sizes)} do not multiply to {shape[axis]}")
+    return reshape(x, (*shape[:axis], *sizes, *shape[axis + 1 :]))
+
+
+def squeeze(x: Any, dim: int | Sequence[int] | None = None) -> Any:
+    """Drop axes of length 1: all of them, or those in ``dim`` that have length 1."""
+    shape = shape_of(x)
+    if isinstance(dim, (tuple, list)):
+        gone = {axis_of(axis, len(shape), "squeeze") for axis in dim}
+        return reshape(x, tuple(n for axis, n in enumerate(shape) if n != 1 or axis not in gone))
     if dim is None:
         return reshape(x, tuple(size for size in shape if size != 1))
     if not shape and dim in (0, -1):  # as PyTorch has it
         return x
-    axis = axis_of(dim, len(shape), "squeeze")
+    axis = axis_of(dim, len(shape), "squeeze")  # type: ignore[arg-type]
     return reshape(x, shape[:axis] + shape[axis + 1 :]) if shape[axis] == 1 else x
 
 
@@ -245,3 +285,99 @@ clone: Primitive = primitive(
     doc="Return a copy through which gradients flow.",
     batch=elementwise,
 )
+
+
+def movedim(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
+    """Move axes to other places; the others keep their order.
+
+    Raises
+    ------
+    IndexError
+        An axis is out of range.
+    ValueError
+        An axis is named twice, or the two lists differ in length.
+    """
+    ndim = len(shape_of(x))
+    given = [[axes] if isinstance(axes, int) else list(axes) for axes in (source, destination)]
+    start, end = ([axis_of(axis, ndim, "movedim") for axis in axes] for axes in given)
+    if len(set(start)) != len(start) or len(set(end)) != len(start) or len(start) != len(end):
+        raise ValueError(f"movedim: {source} to {destination}: each axis once, as many as places")
+    order = [axis for axis in range(ndim) if axis not in start]
+    for place, axis in sorted(zip(end, start, strict=True)):
+        order.insert(place, axis)
+    return permute(x, tuple(order))
+
+
+def t(x: Any) -> Any:
+    """Return the transpose of a matrix; a vector or a number as it is.
+
+    Raises
+    ------
+    ValueError
+        There are more than two axes.
+    """
+    if len(shape_of(x)) > 2:
+        raise ValueError(f"t: at most two dimensions are wanted, got {shape_of(x)}; see transpose")
+    return transpose(x, 0, 1) if len(shape_of(x)) == 2 else x
+
+
+def expand_as(x: Any, other: Any) -> Any:
+    """Return `expand` to the shape of ``other``."""
+    return expand(x, shape_of(other))
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that arrays of these shapes broadcast to.
+
+    Raises
+    ------
+    ValueError
+        They do not broadcast together.
+    """
+    return np.broadcast_shapes(*(tuple(shape) for shape in shapes))
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """Return the arrays broadcast to one shape.
+
+    Raises
+    ------
+    ValueError
+        They do not broadcast together.
+    """
+    shape = broadcast_shapes(*(shape_of(tensor) for tensor in tensors))
+    return tuple(broadcast_to(tensor, shape) for tensor in tensors)
+
+
+def _at_least(count: int, grow: Any) -> Any:
+    def call(*tensors: Any) -> Any:
+        listed = len(tensors) == 1 and isinstance(tensors[0], (tuple, list))
+        given = tensors[0] if listed else tensors
+        found = tuple(grow(x) if len(shape_of(x)) < count else x for x in given)
+        return found[0] if len(tensors) == 1 and not listed else found
+
+    return call
+
+
+def _grow3(x: Any) -> Any:
+    shape = shape_of(x)
+    return reshape(x, {0: (1, 1, 1), 1: (1, *shape, 1), 2: (*shape, 1)}[len(shape)])
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Return a number as an array of one; several arrays as a tuple."""
+    return _at_least(1, lambda x: reshape(x, (1,)))(*tensors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Return a number or vector as a matrix of one row; several arrays as a tuple."""
+    return _at_least(2, lambda x: reshape(x, (1, math.prod(shape_of(x)))))(*tensors)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Return at least three axes: a vector in the middle one, a matrix in the first two."""
+    return _at_least(3, _grow3)(*tensors)
+
+
+swapaxes = swapdims = transpose
+moveaxis = movedim

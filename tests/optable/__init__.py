@@ -31,6 +31,7 @@ FAMILIES = [
     "truth",
     "shape",
     "joining",
+    "diagonals",
     "rearrange",
     "indexing",
     "scatter",

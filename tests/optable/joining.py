@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from optable.record import Op, bad, of
-from optable.samples import Rng, Sample, call, grid
+from optable.samples import Rng, Sample, call, grid, shaped
 
 
 def joins(rng: Rng) -> Iterator[Sample]:
@@ -27,6 +28,16 @@ JOIN_ERRORS = (
     bad([of((2, 3))], 2, raises=IndexError, match="cat: dim 2 is out of range for 2"),
     bad([of(()), of(())], raises=IndexError, match="cat: dim 0 is out of range for 0"),
 )
+
+
+def stacks(*shapes: tuple[int, ...]) -> Any:
+    return lambda rng: [call([grid(rng, *shape), grid(rng, *shape)]) for shape in shapes]
+
+
+def pieces(x: Any, sizes: Any, dim: int = 0) -> Any:
+    length = x.shape[dim]
+    cuts = range(sizes, length, sizes) if isinstance(sizes, int) else np.cumsum(sizes)[:-1]
+    return tuple(np.split(x, list(cuts), dim))
 
 
 OPS = [
@@ -53,5 +64,56 @@ OPS = [
             bad([of((2,))], 2, raises=IndexError, match="dim 2 is out of range"),
             bad([], raises=ValueError, match="at least one tensor"),
         ),
+    ),
+    Op("hstack", stacks((2, 3), (3,), ()), np.hstack, "hstack"),
+    Op("vstack", stacks((2, 3), (3,), ()), np.vstack, "vstack"),
+    Op("dstack", stacks((2, 3, 2), (2, 3), (3,), ()), np.dstack, "dstack"),
+    Op("column_stack", stacks((2, 3), (3,), ()), np.column_stack, "column_stack"),
+    Op(
+        "split",
+        shaped(((5, 2), 2), ((2, 5), [2, 3], 1), ((4,), 4), ((0, 2), 3)),
+        pieces,
+        "split",
+        (
+            bad(of((3,)), 0, raises=ValueError, match="at least 1, got 0"),
+            bad(of((3,)), [1, 1], raises=ValueError, match=r"\[1, 1\] do not add up to 3"),
+        ),
+    ),
+    Op("split_with_sizes", shaped(((2, 5), [2, 3], 1)), pieces, "split_with_sizes"),
+    Op(
+        "chunk",
+        shaped(((5, 2), 2), ((2, 5), 3, 1), ((2,), 5)),
+        lambda x, n, dim=0: pieces(x, -(-x.shape[dim] // n), dim),
+        "chunk",
+        (bad(of((3,)), 0, raises=ValueError, match="at least 1, got 0"),),
+    ),
+    Op(
+        "tensor_split",
+        shaped(((5, 2), 3), ((2, 5), (1, 4), -1), ((3,), (2, 1))),
+        lambda x, where, dim=0: tuple(np.array_split(x, where, dim)),
+        "tensor_split",
+        (bad(of((3,)), 0, raises=ValueError, match="at least one part"),),
+    ),
+    Op(
+        "hsplit",
+        shaped(((2, 4), 2), ((4,), 2), ((2, 5), (1, 3))),
+        lambda x, where: tuple(np.hsplit(x, where)),
+        "hsplit",
+        (bad(of((2, 3)), 2, raises=ValueError, match="3 cannot be split in 2 equal"),),
+    ),
+    Op("vsplit", shaped(((4, 2), 2)), lambda x, where: tuple(np.vsplit(x, where)), "vsplit"),
+    Op(
+        "dsplit",
+        shaped(((1, 2, 4), 2)),
+        lambda x, where: tuple(np.dsplit(x, where)),
+        "dsplit",
+        (bad(of((2, 3)), 1, raises=ValueError, match="at least 3 dimensions"),),
+    ),
+    Op(
+        "unbind",
+        shaped(((3, 2),), ((2, 3), 1), ((2,), -1)),
+        lambda x, dim=0: tuple(np.moveaxis(x, dim, 0)),
+        "unbind",
+        (bad(of((2,)), 1, raises=IndexError, match="unbind: dim 1"),),
     ),
 ]

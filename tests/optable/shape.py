@@ -9,6 +9,8 @@ import numpy as np
 
 from optable.record import Op, bad, of
 from optable.samples import (
+    call,
+    grid,
     shaped,
     unary,
 )
@@ -103,4 +105,57 @@ OPS = [
         follows_dtype=False,
     ),
     Op("clone", unary(), np.copy, "clone", protocol=True),
+    Op(
+        "ravel",
+        shaped(((2, 3),), ((),), ((0, 3),)),
+        np.ravel,
+        "ravel",
+    ),
+    Op(
+        "unflatten",
+        shaped(((2, 6), 1, (2, 3)), ((6, 2), 0, (-1, 2)), ((0, 4), -1, (2, 2))),
+        lambda x, dim, sizes: x.reshape(
+            *x.shape[: dim % x.ndim], *sizes, *x.shape[dim % x.ndim + 1 :]
+        ),
+        "unflatten",
+        (bad(of((2, 6)), 1, (4, 2), raises=ValueError, match=r"\(4, 2\) do not multiply to 6"),),
+    ),
+    Op(
+        "movedim",
+        shaped(((2, 3, 4), 0, -1), ((2, 3, 4), (0, 1), (2, 0)), ((2, 3), 1, 1)),
+        lambda x, a, b: np.moveaxis(x, a, b),
+        "movedim",
+        (
+            bad(of((2, 3)), (0, 0), (0, 1), raises=ValueError, match="each axis once"),
+            bad(of((2, 3)), 2, 0, raises=IndexError, match="movedim: dim 2"),
+        ),
+    ),
+    Op(
+        "t",
+        shaped(((2, 3),), ((3,),), ((),)),
+        np.transpose,
+        "t",
+        (bad(of((2, 2, 2)), raises=ValueError, match="at most two dimensions"),),
+    ),
+    Op(
+        "expand_as",
+        lambda rng: [call(grid(rng, 3), np.zeros((2, 3), int)), call(grid(rng), np.zeros(2, int))],
+        lambda x, y: np.broadcast_to(x, y.shape),
+        lambda torch, x, y: x.expand_as(y),
+    ),
+    Op(
+        "broadcast_tensors",
+        lambda rng: [call(grid(rng, 3, 1), grid(rng, 2)), call(grid(rng), grid(rng, 2))],
+        lambda *xs: tuple(np.broadcast_arrays(*xs)),
+        "broadcast_tensors",
+    ),
+    *(
+        Op(
+            f"atleast_{n}d",
+            shaped(((),), ((3,),), ((2, 3),), ((2, 1, 2),), ((0,),)),
+            getattr(np, f"atleast_{n}d"),
+            f"atleast_{n}d",
+        )
+        for n in (1, 2, 3)
+    ),
 ]
