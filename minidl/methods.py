@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from minidl import ops
 from minidl.autograd.primitive import Box
 from minidl.ops.arithmetic import minus, over, plus
-from minidl.ops.reduce import Dim, Extremum
+from minidl.ops.reduce import Dim
 
 if TYPE_CHECKING:
     from minidl.tensor import Tensor
@@ -65,6 +65,18 @@ class Methods(Box):
     def __rmatmul__(self, other: Any) -> Tensor:
         return ops.matmul(other, self)
 
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
     def __neg__(self) -> Tensor:
         return ops.neg(self)
 
@@ -98,13 +110,16 @@ class Methods(Box):
     def __or__(self, other: Any) -> Tensor:
         return ops.logical_or(self, other)
 
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.logical_xor(self, other)
+
     def __invert__(self) -> Tensor:
         return ops.logical_not(self)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index)
 
-    # ---- methods: see the function of the same name in minidl ------------------------------
+    # ---- methods that are not just a function of minidl ------------------------------------
 
     def sum(self, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
         """Return `minidl.sum`; ``axis`` and ``keepdims`` are accepted too, as in PyTorch."""
@@ -114,125 +129,9 @@ class Methods(Box):
         """Return `minidl.mean`; ``axis`` and ``keepdims`` are accepted too."""
         return ops.mean(self, *_numpy_names(dim, keepdim, names))
 
-    def var(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-        """Return `minidl.var`; beware that NumPy's correction is 0 by default."""
-        return ops.var(self, dim, correction, keepdim)
-
-    def std(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-        """Return `minidl.std`; beware that NumPy's correction is 0 by default."""
-        return ops.std(self, dim, correction, keepdim)
-
-    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """Return `minidl.amax`."""
-        return ops.amax(self, dim, keepdim)
-
-    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """Return `minidl.amin`."""
-        return ops.amin(self, dim, keepdim)
-
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremum:
-        """Return `minidl.max`: with ``dim`` a pair of values and indices."""
-        return ops.max(self, dim, keepdim)
-
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Extremum:
-        """Return `minidl.min`: with ``dim`` a pair of values and indices."""
-        return ops.min(self, dim, keepdim)
-
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        """Return `minidl.argmax`."""
-        return ops.argmax(self, dim, keepdim)
-
-    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        """Return `minidl.argmin`."""
-        return ops.argmin(self, dim, keepdim)
-
-    def exp(self) -> Tensor:
-        """Return `minidl.exp`."""
-        return ops.exp(self)
-
-    def log(self) -> Tensor:
-        """Return `minidl.log`."""
-        return ops.log(self)
-
-    def sqrt(self) -> Tensor:
-        """Return `minidl.sqrt`."""
-        return ops.sqrt(self)
-
-    def square(self) -> Tensor:
-        """Return `minidl.square`."""
-        return ops.square(self)
-
-    def tanh(self) -> Tensor:
-        """Return `minidl.tanh`."""
-        return ops.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        """Return `minidl.sigmoid`."""
-        return ops.sigmoid(self)
-
-    def relu(self) -> Tensor:
-        """Return `minidl.relu`."""
-        return ops.relu(self)
-
-    def erf(self) -> Tensor:
-        """Return `minidl.erf`."""
-        return ops.erf(self)
-
-    def abs(self) -> Tensor:
-        """Return `minidl.abs`."""
-        return ops.abs(self)
-
-    def sign(self) -> Tensor:
-        """Return `minidl.sign`."""
-        return ops.sign(self)
-
-    def pow(self, exponent: Any) -> Tensor:
-        """Return `minidl.pow`."""
-        return ops.pow(self, exponent)
-
-    def matmul(self, other: Any) -> Tensor:
-        """Return `minidl.matmul`."""
-        return ops.matmul(self, other)
-
-    def softmax(self, dim: int) -> Tensor:
-        """Return `minidl.softmax`."""
-        return ops.softmax(self, dim)
-
-    def log_softmax(self, dim: int) -> Tensor:
-        """Return `minidl.log_softmax`."""
-        return ops.log_softmax(self, dim)
-
-    def logsumexp(self, dim: Dim, keepdim: bool = False) -> Tensor:
-        """Return `minidl.logsumexp`."""
-        return ops.logsumexp(self, dim, keepdim)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """Return `minidl.reshape`."""
-        return ops.reshape(self, *shape)
-
     def view(self, *shape: Any) -> Tensor:
         """Return `minidl.reshape`: Tensors are values, so a view is not told from a copy."""
         return ops.reshape(self, *shape)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """Return `minidl.flatten`."""
-        return ops.flatten(self, start_dim, end_dim)
-
-    def squeeze(self, dim: int | None = None) -> Tensor:
-        """Return `minidl.squeeze`."""
-        return ops.squeeze(self, dim)
-
-    def unsqueeze(self, dim: int) -> Tensor:
-        """Return `minidl.unsqueeze`."""
-        return ops.unsqueeze(self, dim)
-
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
-        """Return `minidl.transpose`."""
-        return ops.transpose(self, dim0, dim1)
-
-    def permute(self, *dims: Any) -> Tensor:
-        """Return `minidl.permute`."""
-        return ops.permute(self, *dims)
 
     @property
     def T(self) -> Tensor:
@@ -254,13 +153,13 @@ class Methods(Box):
         """The last two axes swapped."""
         return ops.transpose(self, -2, -1)
 
-    def expand(self, *shape: Any) -> Tensor:
-        """Return `minidl.expand`."""
-        return ops.expand(self, *shape)
+    def where(self, condition: Any, other: Any) -> Tensor:
+        """Return ``self`` where ``condition`` holds, else ``other``."""
+        return ops.where(condition, self, other)
 
-    def clone(self) -> Tensor:
-        """Return `minidl.clone`."""
-        return ops.clone(self)
+    def polygamma(self, n: int) -> Tensor:
+        """Return `minidl.polygamma` of order ``n``."""
+        return ops.polygamma(n, self)
 
     def to(self, dtype: DTypeLike) -> Any:
         """Return `minidl.cast`: the elements in another dtype."""
@@ -275,6 +174,301 @@ class Methods(Box):
     def double(self) -> Tensor:
         """Return the elements as float64."""
         return self.to(np.float64)
+
+    # ---- the function of the same name in minidl, by family --------------------------------
+
+    # algebra
+    addbmm = ops.addbmm
+    addmm = ops.addmm
+    addmv = ops.addmv
+    addr = ops.addr
+    baddbmm = ops.baddbmm
+    bmm = ops.bmm
+    corrcoef = ops.corrcoef
+    cov = ops.cov
+    cross = ops.cross
+    dot = ops.dot
+    ger = ops.ger
+    inner = ops.inner
+    kron = ops.kron
+    mm = ops.mm
+    mv = ops.mv
+    outer = ops.outer
+    vdot = ops.vdot
+
+    # arithmetic
+    add = ops.add
+    addcdiv = ops.addcdiv
+    addcmul = ops.addcmul
+    bitwise_and = ops.bitwise_and
+    bitwise_not = ops.bitwise_not
+    bitwise_or = ops.bitwise_or
+    bitwise_xor = ops.bitwise_xor
+    div = ops.div
+    divide = ops.divide
+    eq = ops.eq
+    float_power = ops.float_power
+    floor_divide = ops.floor_divide
+    ge = ops.ge
+    greater = ops.greater
+    greater_equal = ops.greater_equal
+    gt = ops.gt
+    le = ops.le
+    lerp = ops.lerp
+    less = ops.less
+    less_equal = ops.less_equal
+    logical_and = ops.logical_and
+    logical_not = ops.logical_not
+    logical_or = ops.logical_or
+    logical_xor = ops.logical_xor
+    lt = ops.lt
+    maximum = ops.maximum
+    minimum = ops.minimum
+    mul = ops.mul
+    multiply = ops.multiply
+    ne = ops.ne
+    neg = ops.neg
+    negative = ops.negative
+    not_equal = ops.not_equal
+    pow = ops.pow
+    sub = ops.sub
+    subtract = ops.subtract
+    true_divide = ops.true_divide
+
+    # complexes
+    conj = ops.conj
+
+    # decompositions
+    cholesky = ops.cholesky
+    qr = ops.qr
+    svd = ops.svd
+
+    # diagonals
+    diag = ops.diag
+    diag_embed = ops.diag_embed
+    diagflat = ops.diagflat
+    diagonal = ops.diagonal
+    tril = ops.tril
+    triu = ops.triu
+
+    # elementwise
+    abs = ops.abs
+    absolute = ops.absolute
+    acos = ops.acos
+    acosh = ops.acosh
+    arccos = ops.arccos
+    arccosh = ops.arccosh
+    arcsin = ops.arcsin
+    arcsinh = ops.arcsinh
+    arctan = ops.arctan
+    arctanh = ops.arctanh
+    asin = ops.asin
+    asinh = ops.asinh
+    atan = ops.atan
+    atanh = ops.atanh
+    cos = ops.cos
+    cosh = ops.cosh
+    deg2rad = ops.deg2rad
+    exp = ops.exp
+    exp2 = ops.exp2
+    expm1 = ops.expm1
+    log = ops.log
+    log10 = ops.log10
+    log1p = ops.log1p
+    log2 = ops.log2
+    positive = ops.positive
+    rad2deg = ops.rad2deg
+    reciprocal = ops.reciprocal
+    relu = ops.relu
+    rsqrt = ops.rsqrt
+    sgn = ops.sgn
+    sigmoid = ops.sigmoid
+    sign = ops.sign
+    sin = ops.sin
+    sinh = ops.sinh
+    sqrt = ops.sqrt
+    square = ops.square
+    tan = ops.tan
+    tanh = ops.tanh
+
+    # joining
+    chunk = ops.chunk
+    dsplit = ops.dsplit
+    hsplit = ops.hsplit
+    split = ops.split
+    split_with_sizes = ops.split_with_sizes
+    tensor_split = ops.tensor_split
+    unbind = ops.unbind
+    vsplit = ops.vsplit
+
+    # lengths
+    dist = ops.dist
+    norm = ops.norm
+
+    # logarithms
+    arctan2 = ops.arctan2
+    atan2 = ops.atan2
+    hypot = ops.hypot
+    ldexp = ops.ldexp
+    logaddexp = ops.logaddexp
+    logaddexp2 = ops.logaddexp2
+    logit = ops.logit
+    sinc = ops.sinc
+    xlogy = ops.xlogy
+
+    # ordering
+    argsort = ops.argsort
+    kthvalue = ops.kthvalue
+    median = ops.median
+    mode = ops.mode
+    msort = ops.msort
+    nanmedian = ops.nanmedian
+    sort = ops.sort
+    topk = ops.topk
+    unique = ops.unique
+    unique_consecutive = ops.unique_consecutive
+
+    # products
+    matmul = ops.matmul
+
+    # rearrange
+    flip = ops.flip
+    fliplr = ops.fliplr
+    flipud = ops.flipud
+    narrow = ops.narrow
+    repeat = ops.repeat
+    repeat_interleave = ops.repeat_interleave
+    roll = ops.roll
+    rot90 = ops.rot90
+    select = ops.select
+    tile = ops.tile
+    unfold = ops.unfold
+
+    # reduce
+    amax = ops.amax
+    amin = ops.amin
+    argmax = ops.argmax
+    argmin = ops.argmin
+    max = ops.max
+    min = ops.min
+    std = ops.std
+    var = ops.var
+    aminmax = ops.aminmax
+    prod = ops.prod
+
+    # rounding
+    ceil = ops.ceil
+    clamp = ops.clamp
+    clamp_max = ops.clamp_max
+    clamp_min = ops.clamp_min
+    clip = ops.clip
+    copysign = ops.copysign
+    fix = ops.fix
+    floor = ops.floor
+    fmax = ops.fmax
+    fmin = ops.fmin
+    fmod = ops.fmod
+    frac = ops.frac
+    heaviside = ops.heaviside
+    isclose = ops.isclose
+    isfinite = ops.isfinite
+    isinf = ops.isinf
+    isnan = ops.isnan
+    isneginf = ops.isneginf
+    isposinf = ops.isposinf
+    nan_to_num = ops.nan_to_num
+    remainder = ops.remainder
+    round = ops.round
+    signbit = ops.signbit
+    trunc = ops.trunc
+
+    # scan
+    cummax = ops.cummax
+    cummin = ops.cummin
+    cumprod = ops.cumprod
+    cumsum = ops.cumsum
+    diff = ops.diff
+    logcumsumexp = ops.logcumsumexp
+
+    # scatter
+    diagonal_scatter = ops.diagonal_scatter
+    gather = ops.gather
+    index_add = ops.index_add
+    index_copy = ops.index_copy
+    index_fill = ops.index_fill
+    index_put = ops.index_put
+    index_select = ops.index_select
+    masked_fill = ops.masked_fill
+    masked_scatter = ops.masked_scatter
+    masked_select = ops.masked_select
+    put = ops.put
+    scatter = ops.scatter
+    scatter_add = ops.scatter_add
+    scatter_reduce = ops.scatter_reduce
+    select_scatter = ops.select_scatter
+    slice_scatter = ops.slice_scatter
+    take = ops.take
+    take_along_dim = ops.take_along_dim
+
+    # shape
+    reshape = ops.reshape
+    squeeze = ops.squeeze
+    broadcast_to = ops.broadcast_to
+    clone = ops.clone
+    expand = ops.expand
+    expand_as = ops.expand_as
+    flatten = ops.flatten
+    moveaxis = ops.moveaxis
+    movedim = ops.movedim
+    permute = ops.permute
+    ravel = ops.ravel
+    swapaxes = ops.swapaxes
+    swapdims = ops.swapdims
+    t = ops.t
+    transpose = ops.transpose
+    unflatten = ops.unflatten
+    unsqueeze = ops.unsqueeze
+
+    # softmax
+    log_softmax = ops.log_softmax
+    logsumexp = ops.logsumexp
+    softmax = ops.softmax
+
+    # solvers
+    cholesky_inverse = ops.cholesky_inverse
+    cholesky_solve = ops.cholesky_solve
+    det = ops.det
+    inverse = ops.inverse
+    logdet = ops.logdet
+    matrix_exp = ops.matrix_exp
+    matrix_power = ops.matrix_power
+    pinverse = ops.pinverse
+    slogdet = ops.slogdet
+
+    # special
+    digamma = ops.digamma
+    erf = ops.erf
+    erfc = ops.erfc
+    erfinv = ops.erfinv
+    i0 = ops.i0
+    lgamma = ops.lgamma
+    mvlgamma = ops.mvlgamma
+
+    # statistics
+    bincount = ops.bincount
+    histc = ops.histc
+    nanmean = ops.nanmean
+    nanquantile = ops.nanquantile
+    nansum = ops.nansum
+    quantile = ops.quantile
+
+    # truth
+    all = ops.all
+    allclose = ops.allclose
+    any = ops.any
+    count_nonzero = ops.count_nonzero
+    equal = ops.equal
+    nonzero = ops.nonzero
 
 
 def _numpy_names(dim: Dim, keepdim: bool, names: dict[str, Any]) -> tuple[Dim, bool]:

@@ -8,6 +8,8 @@ The families below are public as ``minidl.*``. Those of neural networks are publ
 `minidl.nn.functional`; `minidl.linalg`, `minidl.fft` and `minidl.special` have namespaces too.
 """
 
+from minidl.ops.algebra import *  # noqa: F403
+from minidl.ops.algebra import __all__ as _algebra
 from minidl.ops.arithmetic import *  # noqa: F403
 from minidl.ops.arithmetic import __all__ as _arithmetic
 from minidl.ops.complexes import *  # noqa: F403
@@ -16,6 +18,8 @@ from minidl.ops.decompositions import *  # noqa: F403
 from minidl.ops.decompositions import __all__ as _decompositions
 from minidl.ops.diagonals import *  # noqa: F403
 from minidl.ops.diagonals import __all__ as _diagonals
+from minidl.ops.einsum import *  # noqa: F403
+from minidl.ops.einsum import __all__ as _einsum
 from minidl.ops.elementwise import *  # noqa: F403
 from minidl.ops.elementwise import __all__ as _elementwise
 from minidl.ops.indexing import *  # noqa: F403
@@ -73,6 +77,8 @@ __all__ = [  # noqa: PLE0604
     *_indexing,
     *_scatter,
     *_products,
+    *_algebra,
+    *_einsum,
     *_decompositions,
     *_solvers,
     *_softmax,

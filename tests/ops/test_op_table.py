@@ -55,7 +55,7 @@ def test_every_public_function_has_one_entry() -> None:
 
 def test_every_family_has_a_table() -> None:
     files = {path.stem for path in Path(ops.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "batching"} == set(FAMILIES)
+    assert files - {"__init__", "batching", "packing"} == set(FAMILIES)
 
 
 def test_every_public_function_is_in_minidl_and_has_a_docstring() -> None:
@@ -100,6 +100,9 @@ def reached() -> set[int]:
             minidl.jvp(first_order, sample.floats, sample.floats)
         # The constant cast: floats to integers.
         ops.cast(np.ones(2), np.int64)
+        # Constants by definition, see tests/ops/test_linalg.py.
+        ops.qr(np.ones((3, 2)), "complete")
+        linalg.svd(np.ones((3, 2)))
     return seen
 
 
