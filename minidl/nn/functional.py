@@ -12,6 +12,8 @@ from minidl.ops.conv import *  # noqa: F403
 from minidl.ops.conv import __all__ as _conv
 from minidl.ops.cross_entropy import *  # noqa: F403
 from minidl.ops.cross_entropy import __all__ as _cross_entropy
+from minidl.ops.ctc import *  # noqa: F403
+from minidl.ops.ctc import __all__ as _ctc
 from minidl.ops.distance import *  # noqa: F403
 from minidl.ops.distance import __all__ as _distance
 from minidl.ops.embedding import *  # noqa: F403
@@ -29,6 +31,8 @@ from minidl.ops.pool import __all__ as _pool
 from minidl.ops.products import linear
 from minidl.ops.random import *  # noqa: F403
 from minidl.ops.random import __all__ as _random
+from minidl.ops.ranking import *  # noqa: F403
+from minidl.ops.ranking import __all__ as _ranking
 from minidl.ops.windows import *  # noqa: F403
 from minidl.ops.windows import __all__ as _windows
 
@@ -43,6 +47,8 @@ __all__ = [  # noqa: PLE0604
     *_attention,
     *_conv,
     *_cross_entropy,
+    *_ctc,
+    *_ranking,
     *_distance,
     *_embedding,
     *_image,

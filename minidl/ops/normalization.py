@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from minidl.autograd.primitive import plain
-from minidl.ops.elementwise import sqrt, square
-from minidl.ops.reduce import mean
+import numpy as np
+
+from minidl.autograd.primitive import Array, Primitive, plain, primitive
+from minidl.ops.batching import along
+from minidl.ops.elementwise import rsqrt, sqrt, square
+from minidl.ops.lengths import vector_norm
+from minidl.ops.products import matmul
+from minidl.ops.reduce import mean, var
+from minidl.ops.rounding import clamp_min
 from minidl.ops.shape import reshape, shape_of
 
 __all__ = [
     "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "local_response_norm",
+    "normalize",
+    "rms_norm",
 ]
 
 
@@ -21,7 +34,6 @@ def batch_norm(
     running_var: Any,
     weight: Any = None,
     bias: Any = None,
-    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -85,3 +97,165 @@ def _update(running: Any, batch: Any, momentum: float, scale: float = 1.0) -> No
         return
     found = plain(batch, "batch_norm's running statistics").reshape(-1)
     running.value += momentum * (scale * found - running.value)
+
+
+def _last_axes(name: str, x: Any, normalized_shape: Sequence[int]) -> tuple[int, ...]:
+    wanted, shape = tuple(normalized_shape), shape_of(x)
+    if not wanted or shape[len(shape) - len(wanted) :] != wanted:
+        raise ValueError(f"{name}: the last axes of {shape} are not {wanted}")
+    return tuple(range(len(shape) - len(wanted), len(shape)))
+
+
+def _normalized(x: Array, *, dim: tuple[int, ...], eps: float) -> Array:
+    centered = x - x.mean(axis=dim, keepdims=True)
+    spread = np.square(centered).mean(axis=dim, keepdims=True)
+    centered /= np.sqrt(spread + eps)
+    return centered
+
+
+def _normalize_rule(g: Any, out: Any, x: Any, *, dim: tuple[int, ...], eps: float) -> Any:
+    """(g - mean(g) - out · mean(g · out)) / σ: symmetric, so it serves forward and reverse."""
+    scale = rsqrt(var(x, dim, 0, True) + eps)
+    along = mean(g * out, dim, keepdim=True)
+    return (g - mean(g, dim, keepdim=True) - out * along) * scale
+
+
+# One operation: its derivative needs the result and one number a row, not the steps between.
+_normalize: Primitive = primitive(
+    "layer_norm",
+    _normalized,
+    vjp=(_normalize_rule,),
+    jvp=(_normalize_rule,),
+    batch=along("dim"),
+)
+
+
+def layer_norm(
+    x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Bring the last axes to mean 0 and variance 1, then scale and shift each element.
+
+    Shapes: ``weight`` and ``bias`` have ``normalized_shape``, which is that of the last axes.
+
+    Raises
+    ------
+    ValueError
+        The last axes have another shape.
+
+    References
+    ----------
+    J. L. Ba et al., "Layer Normalization", arXiv:1607.06450.
+    """
+    out = _normalize(x, dim=_last_axes("layer_norm", x, normalized_shape), eps=eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+def rms_norm(
+    x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None
+) -> Any:
+    """Divide the last axes by the root of their mean square, then scale each element.
+
+    ``eps`` is the precision of the dtype by default.
+
+    Raises
+    ------
+    ValueError
+        The last axes have another shape.
+
+    References
+    ----------
+    B. Zhang, R. Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467.
+    """
+    over = _last_axes("rms_norm", x, normalized_shape)
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    out = x * rsqrt(mean(square(x), over, keepdim=True) + eps)
+    return out if weight is None else out * weight
+
+
+def _per_channel(out: Any, weight: Any, bias: Any) -> Any:
+    channel = (1, -1, *(1,) * (len(shape_of(out)) - 2))
+    out = out if weight is None else out * reshape(weight, channel)
+    return out if bias is None else out + reshape(bias, channel)
+
+
+def group_norm(
+    x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalize groups of channels of each sample ``(N, C, *)``; scale and shift each channel.
+
+    Raises
+    ------
+    ValueError
+        The channels cannot be divided into ``num_groups``.
+
+    References
+    ----------
+    Y. Wu, K. He, "Group Normalization", arXiv:1803.08494.
+    """
+    shape = shape_of(x)
+    if len(shape) < 2 or num_groups < 1 or shape[1] % num_groups:
+        raise ValueError(f"group_norm: {num_groups} groups do not divide the channels of {shape}")
+    size = math.prod(shape[1:]) // num_groups
+    rows = reshape(x, (shape[0], num_groups, size))
+    return _per_channel(reshape(_normalize(rows, dim=(2,), eps=eps), shape), weight, bias)
+
+
+def instance_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalize each channel of each sample ``(N, C, *)``; running statistics as in `batch_norm`.
+
+    Raises
+    ------
+    ValueError
+        There are no statistics to use, or nothing to take them over.
+    """
+    shape = shape_of(x)
+    if len(shape) < 3 or (use_input_stats and math.prod(shape[2:]) <= 1):
+        raise ValueError(f"instance_norm: (N, C, *) with more than one value each, got {shape}")
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    over = tuple(range(2, len(shape)))
+    if running_mean is not None:
+        count = math.prod(shape[2:])
+        _update(running_mean, mean(mean(x, over), 0), momentum)
+        _update(running_var, mean(var(x, over, 0), 0), momentum, count / (count - 1))
+    return _per_channel(_normalize(x, dim=over, eps=eps), weight, bias)
+
+
+def local_response_norm(
+    x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Any:
+    """Divide by ``(k + alpha · mean of squares over size channels around)^beta``.
+
+    Raises
+    ------
+    ValueError
+        ``x`` is not ``(N, C, *)``.
+
+    References
+    ----------
+    A. Krizhevsky et al., "ImageNet Classification with Deep CNNs", NeurIPS 2012.
+    """
+    shape = shape_of(x)
+    if len(shape) < 3:
+        raise ValueError(f"local_response_norm: (N, C, *) is wanted, got {shape}")
+    channels = np.arange(shape[1])
+    offset = channels[:, None] - channels  # channel i sees j from i - size//2 to i + (size-1)//2
+    near = ((offset <= size // 2) & (offset >= -((size - 1) // 2))).astype(x.dtype)
+    rows = reshape(square(x), (shape[0], shape[1], -1))
+    total = reshape(matmul(near, rows), shape)
+    return x / (total * (alpha / size) + k) ** beta
+
+
+def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+    """Divide by the p-norm along ``dim``, or by ``eps`` where that is larger."""
+    return x / clamp_min(vector_norm(x, p, dim, True), eps)

@@ -44,9 +44,9 @@ def test_the_derivative_of_a_singular_determinant_is_its_cofactors() -> None:
 
 
 def test_matrices_that_do_not_fit_their_name() -> None:
-    with pytest.raises(ValueError, match="cholesky.*not positive definite"):
+    with pytest.raises(ValueError, match=r"cholesky.*not positive definite"):
         minidl.cholesky(-np.eye(2))
-    with pytest.raises(ValueError, match="inv.*Singular"):
+    with pytest.raises(ValueError, match=r"inv.*Singular"):
         linalg.inv(np.ones((2, 2)))
     with pytest.raises(ValueError, match="square matrices"):
         linalg.eigh(X)

@@ -48,6 +48,8 @@ FAMILIES = [
     "conv",
     "cross_entropy",
     "distance",
+    "ranking",
+    "ctc",
     "embedding",
     "image",
     "loss",
