@@ -6,6 +6,8 @@ The functions stand in `minidl.ops`, one family a file; this is the list of them
 from minidl.ops import log_softmax, relu, sigmoid, softmax, tanh
 from minidl.ops.activation import *  # noqa: F403
 from minidl.ops.activation import __all__ as _activation
+from minidl.ops.adaptive_pool import *  # noqa: F403
+from minidl.ops.adaptive_pool import __all__ as _adaptive_pool
 from minidl.ops.attention import *  # noqa: F403
 from minidl.ops.attention import __all__ as _attention
 from minidl.ops.conv import *  # noqa: F403
@@ -33,6 +35,8 @@ from minidl.ops.random import *  # noqa: F403
 from minidl.ops.random import __all__ as _random
 from minidl.ops.ranking import *  # noqa: F403
 from minidl.ops.ranking import __all__ as _ranking
+from minidl.ops.transposed import *  # noqa: F403
+from minidl.ops.transposed import __all__ as _transposed
 from minidl.ops.windows import *  # noqa: F403
 from minidl.ops.windows import __all__ as _windows
 
@@ -55,6 +59,8 @@ __all__ = [  # noqa: PLE0604
     *_loss,
     *_normalization,
     *_padding,
+    *_adaptive_pool,
+    *_transposed,
     *_pool,
     *_random,
     *_windows,

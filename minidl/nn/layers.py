@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from minidl.arguments import Count, Fraction, Positive, Size, checked
 from minidl.nn import functional, init
 from minidl.nn.module import Buffer, Module, Parameter
-from minidl.ops.conv import pair
+from minidl.ops.patches import sizes
 from minidl.ops.shape import flatten, shape_of
 
 
@@ -76,10 +76,10 @@ class Conv2d(Module):
         dtype: DTypeLike | None = None,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self.stride = pair(stride, "stride")
-        self.padding = padding if isinstance(padding, str) else pair(padding, "padding")
-        self.dilation = pair(dilation, "dilation")
-        shape = (out_channels, in_channels, *pair(kernel_size, "kernel_size"))
+        self.stride = sizes("stride", stride, 2)
+        self.padding = padding if isinstance(padding, str) else sizes("padding", padding, 2)
+        self.dilation = sizes("dilation", dilation, 2)
+        shape = (out_channels, in_channels, *sizes("kernel_size", kernel_size, 2))
         self.weight = Parameter(init.kaiming_uniform(shape, a=sqrt(5), dtype=dtype, rng=rng))
         self.bias = (
             Parameter(
@@ -126,9 +126,9 @@ class MaxPool2d(Module):
         stride: Size | tuple[Size, Size] | None = None,
         padding: Count | tuple[Count, Count] = 0,
     ) -> None:
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.stride = self.kernel_size if stride is None else pair(stride, "stride")
-        self.padding = pair(padding, "padding")
+        self.kernel_size = sizes("kernel_size", kernel_size, 2)
+        self.stride = self.kernel_size if stride is None else sizes("stride", stride, 2)
+        self.padding = sizes("padding", padding, 2)
 
     def forward(self, x: Any) -> Any:
         """Pool the images."""
@@ -154,9 +154,9 @@ class AvgPool2d(Module):
         padding: Count | tuple[Count, Count] = 0,
         count_include_pad: bool = True,
     ) -> None:
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.stride = self.kernel_size if stride is None else pair(stride, "stride")
-        self.padding = pair(padding, "padding")
+        self.kernel_size = sizes("kernel_size", kernel_size, 2)
+        self.stride = self.kernel_size if stride is None else sizes("stride", stride, 2)
+        self.padding = sizes("padding", padding, 2)
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Any) -> Any:

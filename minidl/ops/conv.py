@@ -1,42 +1,30 @@
-"""Two-dimensional convolution (cross-correlation, as every framework calls it).
+"""Convolution (cross-correlation, as every framework calls it) over one, two or three axes.
 
-The operation is linear in the input and in the weight. Its two adjoints are operations of the
-same family, so each of the three has the other two for derivatives and any order is reached.
+In two dimensions the operation is a primitive of its own, linear in the input and in the weight.
+Its two adjoints are operations of the same family, so each of the three has the other two for
+derivatives and any order is reached. The other cases are products of `minidl.ops.patches` with the
+weights.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from minidl.autograd.primitive import Primitive, primitive
 from minidl.kernels import conv as kernel
 from minidl.ops.batching import folded_if_only_first
+from minidl.ops.padding import pad_constant
+from minidl.ops.patches import Sizes, patches, sizes
+from minidl.ops.products import matmul
 from minidl.ops.reduce import sum
-from minidl.ops.shape import reshape, shape_of
+from minidl.ops.shape import permute, reshape, shape_of, unsqueeze
 
 __all__ = [
+    "conv1d",
     "conv2d",
+    "conv3d",
 ]
-
-Pair = int | tuple[int, int]
-
-
-def pair(value: Any, name: str) -> tuple[int, int]:
-    """Take one number for both height and width.
-
-    Raises
-    ------
-    ValueError
-        It is neither a number nor two.
-    """
-    if isinstance(value, (int, np.integer)):
-        return int(value), int(value)
-    if len(value) != 2:
-        raise ValueError(f"{name} must be a whole number or two (height, width), got {value!r}")
-    return int(value[0]), int(value[1])
-
 
 _conv2d: Primitive = primitive(
     "conv2d",
@@ -86,58 +74,179 @@ _conv2d_weight: Primitive = primitive(
 )
 
 
+def _checked(name: str, n: int, x: Any, weight: Any, bias: Any, groups: int) -> tuple[Any, Any]:
+    """Give an unbatched input an axis in front, and check shapes."""
+    shape, wanted = shape_of(x), shape_of(weight)
+    space = ("L",) if n == 1 else ("H", "W") if n == 2 else ("D", "H", "W")
+    inputs = wanted[1] * groups if len(wanted) == n + 2 else -1
+    batched = reshape(x, (1, *shape)) if len(shape) == n + 1 else x
+    full = shape_of(batched)
+    if len(full) != n + 2 or full[1] != inputs:
+        layout = ", ".join(space)
+        kernel_layout = ", ".join(f"K{s}" if n > 1 else "K" for s in space)
+        raise ValueError(
+            f"{name}: input {shape} does not fit weight {wanted} (groups {groups}): wanted "
+            f"(N, C, {layout}) and (O, C / groups, {kernel_layout}) with the same number of "
+            "channels C"
+        )
+    if groups < 1 or wanted[0] % groups:
+        raise ValueError(f"{name}: {groups} groups do not divide {wanted[0]} outputs")
+    if bias is not None and shape_of(bias) != wanted[:1]:
+        raise ValueError(f"{name}: bias {shape_of(bias)} does not fit weight {wanted}")
+    return batched, len(shape) == n + 1
+
+
+def _amounts(
+    name: str, n: int, padding: Any, size: Sizes, stride: Sizes, dilation: Sizes
+) -> list[tuple[int, int]]:
+    """Padding before and behind each axis."""
+    if padding == "valid":
+        return [(0, 0)] * n
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            raise ValueError(f"{name}: padding='same' wants stride 1, got stride {stride}")
+        reach = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
+        return [(r // 2, r - r // 2) for r in reach]
+    if isinstance(padding, str):
+        raise ValueError(f"{name}: padding must be numbers, 'same' or 'valid', got {padding!r}")
+    return [(p, p) for p in sizes(f"{name}: padding", padding, n)]
+
+
+def _require_room(
+    name: str, space: Sizes, size: Sizes, stride: Sizes, dilation: Sizes, around: Any
+) -> None:
+    padding = tuple(low for low, _ in around)
+    if min(stride) < 1 or min(dilation) < 1 or min(min(pair) for pair in around) < 0:
+        raise ValueError(
+            f"{name}: stride and dilation must be at least 1, padding at least 0; got stride "
+            f"{stride}, padding {padding}, dilation {dilation}"
+        )
+    for length, k, d, (low, high) in zip(space, size, dilation, around, strict=True):
+        if length + low + high < d * (k - 1) + 1:
+            raise ValueError(
+                f"{name}: the kernel {size} (dilation {dilation}) reaches beyond the image {space} "
+                f"with padding {padding}"
+            )
+
+
+def _by_patches(x: Any, weight: Any, stride: Sizes, dilation: Sizes, groups: int) -> Any:
+    """Correlate by one batched matrix product of all windows; any number of axes, any groups."""
+    n, size = len(stride), shape_of(weight)[2:]
+    windows = patches(x, kernel=size, stride=stride, dilation=dilation)
+    batch, channels = shape_of(x)[:2]
+    out = shape_of(windows)[2 : 2 + n]
+    outputs, inner = shape_of(weight)[0], channels // groups * math.prod(size)
+    order = (0, *range(2, 2 + n), 1, *range(2 + n, 2 + 2 * n))
+    rows = reshape(permute(windows, order), (batch, math.prod(out), groups, inner))
+    rows = permute(rows, (2, 0, 1, 3))
+    rows = reshape(rows, (groups, batch * math.prod(out), inner))
+    matrix = permute(reshape(weight, (groups, outputs // groups, inner)), (0, 2, 1))
+    product = reshape(matmul(rows, matrix), (groups, batch, math.prod(out), outputs // groups))
+    return reshape(permute(product, (1, 0, 3, 2)), (batch, outputs, *out))
+
+
+def _convolve(
+    name: str, n: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> Any:  # fmt: skip
+    x, single = _checked(name, n, x, weight, bias, groups)
+    steps = sizes(f"{name}: stride", stride, n)
+    holes = sizes(f"{name}: dilation", dilation, n)
+    size = shape_of(weight)[2:]
+    around = _amounts(name, n, padding, size, steps, holes)
+    _require_room(name, shape_of(x)[2:], size, steps, holes, around)
+    if groups == 1 and n < 3:
+        out = _fast(n, x, weight, bias, steps, around, holes)
+    else:
+        out = _by_patches(pad_constant(x, [(0, 0), (0, 0), *around]), weight, steps, holes, groups)
+        out = out if bias is None else out + reshape(bias, (-1, *(1,) * n))
+    return reshape(out, shape_of(out)[1:]) if single else out
+
+
+def _fast(
+    n: int, x: Any, weight: Any, bias: Any, stride: Sizes, around: Any, dilation: Sizes
+) -> Any:
+    """One or two axes without groups: the kernel of `minidl.kernels.conv`."""
+    if any(low != high for low, high in around):
+        x = pad_constant(x, [(0, 0), (0, 0), *around])
+        around = [(0, 0)] * n
+    padding = tuple(low for low, _ in around)
+    if n == 2:
+        return _conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+    out = _conv2d(
+        unsqueeze(x, 2),
+        unsqueeze(weight, 2),
+        bias,
+        stride=(1, *stride),
+        padding=(0, *padding),
+        dilation=(1, *dilation),
+    )
+    return reshape(out, (*shape_of(out)[:2], shape_of(out)[3]))
+
+
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """Return the cross-correlation of sequences with a bank of kernels; see `conv2d`.
+
+    Shapes: ``x (N, C, L)`` or ``(C, L)``, ``weight (O, C / groups, K)``, ``bias (O,)``.
+    """
+    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
+
+
 def conv2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    *,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Any:
-    """Return the cross-correlation of a batch of images with a bank of kernels.
+    """Return the cross-correlation of images with a bank of kernels.
 
-    Shapes: ``x (N, C, H, W)``, ``weight (O, C, KH, KW)``, ``bias (O,)`` -> ``(N, O, OH, OW)``
-    with ``OH = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1``, OW alike.
+    Shapes: ``x (N, C, H, W)`` or ``(C, H, W)``, ``weight (O, C / groups, KH, KW)``, ``bias (O,)``
+    -> ``(N, O, OH, OW)`` with ``OH = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1``, OW
+    alike.
 
     Parameters
     ----------
     padding
         Zeros added on each side: a number, a pair, ``"valid"`` (none) or ``"same"`` (output as
         large as the input; wants stride 1).
+    groups
+        The channels are divided into so many parts, each with its own outputs.
 
     Raises
     ------
     ValueError
         The shapes do not fit, or the kernel is larger than the padded image.
     """
-    shape, wanted = shape_of(x), shape_of(weight)
-    if len(shape) != 4 or len(wanted) != 4 or shape[1] != wanted[1]:
-        raise ValueError(
-            f"conv2d: input {shape} does not fit weight {wanted}: wanted (N, C, H, W) and "
-            "(O, C, KH, KW) with the same number of channels C"
-        )
-    if bias is not None and shape_of(bias) != wanted[:1]:
-        raise ValueError(f"conv2d: bias {shape_of(bias)} does not fit weight {wanted}")
-    steps, holes = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
-    around = _padding(padding, wanted[2:], steps, holes)
-    kernel.output_size("conv2d", shape[2:], wanted[2:], steps, around, holes)
-    return _conv2d(x, weight, bias, stride=steps, padding=around, dilation=holes)
+    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
 
 
-def _padding(
-    padding: Any, size: tuple[int, ...], stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int]:
-    if padding == "valid":
-        return 0, 0
-    if padding == "same":
-        reach = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
-        if stride != (1, 1) or any(r % 2 for r in reach):
-            raise ValueError(
-                f"conv2d: padding='same' wants stride 1 and a kernel of odd reach, got stride "
-                f"{stride}, kernel {size}, dilation {dilation}"
-            )
-        return reach[0] // 2, reach[1] // 2
-    if isinstance(padding, str):
-        raise ValueError(f"conv2d: padding must be numbers, 'same' or 'valid', got {padding!r}")
-    return pair(padding, "conv2d: padding")
+def conv3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """Return the cross-correlation of volumes with a bank of kernels; see `conv2d`.
+
+    Shapes: ``x (N, C, D, H, W)`` or ``(C, D, H, W)``, ``weight (O, C / groups, KD, KH, KW)``.
+    """
+    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_input_2d(y: Any, weight: Any, **how: Any) -> Any:
+    """Spread ``y`` over the images it might be the convolution of; see `conv_transpose2d`."""
+    return _conv2d_input(y, weight, **how)

@@ -56,6 +56,9 @@ FAMILIES = [
     "normalization",
     "padding",
     "pool",
+    "adaptive_pool",
+    "transposed",
+    "patches",
     "random",
     "windows",
 ]
