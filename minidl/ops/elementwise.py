@@ -228,11 +228,23 @@ sign: Primitive = primitive(
     batch=elementwise,
 )
 
+
+def _direction(x: Any, out: Any) -> Any:
+    """conj(x) / |x|, and 0 at 0; for a real number its sign."""
+    if x.dtype.kind != "c":
+        return sign(x)
+    return masked(np.conj(x), out > 0) / (out + (out == 0))
+
+
+def _real_part(t: Any) -> Any:
+    return t.real if t.dtype.kind == "c" else t
+
+
 abs: Primitive = primitive(
     "abs",
     np.abs,
-    vjp=(lambda g, _out, x: g * sign(x),),
-    jvp=(lambda t, out, x: t * sign(x),),
+    vjp=(lambda g, out, x: g * _direction(x, out),),
+    jvp=(lambda t, out, x: _real_part(t * _direction(x, out)),),
     doc="Return the absolute value; its derivative at 0 is taken as 0.",
     batch=elementwise,
 )

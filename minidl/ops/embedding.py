@@ -6,11 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Box
-from minidl.ops.arithmetic import eq
-from minidl.ops.shape import cast, unsqueeze
+from minidl.autograd.primitive import Box, plain
+from minidl.ops.arithmetic import eq, logical_and, logical_not, ne, where
+from minidl.ops.einsum import einsum
+from minidl.ops.elementwise import stop_gradient
+from minidl.ops.indexing import getitem
+from minidl.ops.reduce import amax, sum
+from minidl.ops.shape import cast, reshape, shape_of, unsqueeze
+from minidl.ops.truth import any
 
 __all__ = [
+    "bilinear",
+    "embedding",
+    "embedding_bag",
     "one_hot",
 ]
 
@@ -44,3 +52,120 @@ def one_hot(labels: Any, num_classes: int = -1) -> Any:
             f"one_hot: labels {known.min()} to {known.max()} do not fit {classes} classes"
         )
     return cast(eq(unsqueeze(labels, -1), np.arange(classes)), np.int64)
+
+
+def embedding(
+    input: Any, weight: Any, padding_idx: int | None = None, *, scale_grad_by_freq: bool = False
+) -> Any:
+    """Return the rows of ``weight (rows, width)`` at ``input``: ``(*) -> (*, width)``.
+
+    Parameters
+    ----------
+    padding_idx
+        The row that gets no gradient.
+    scale_grad_by_freq
+        Divide each row's gradient by how often it is looked up.
+
+    Raises
+    ------
+    TypeError
+        The indices are not integers.
+    IndexError
+        An index is out of range.
+    """
+    _require_integers("embedding", input)
+    rows = shape_of(weight)[0]
+    if padding_idx is not None:
+        if not -rows <= padding_idx < rows:
+            raise IndexError(f"embedding: padding_idx {padding_idx} is not one of {rows} rows")
+        fixed = np.arange(rows)[:, None] == padding_idx % rows
+        weight = where(fixed, stop_gradient(weight), weight)
+    found = getitem(weight, input)
+    if scale_grad_by_freq:
+        known = plain(input, "embedding(scale_grad_by_freq=True)")
+        counts = np.bincount(known.reshape(-1), minlength=rows)[known][..., None]
+        share = (1.0 / counts).astype(weight.dtype)
+        found = found * share + stop_gradient(found * (1.0 - share))
+    return found
+
+
+def _require_integers(name: str, input: Any) -> None:
+    if input.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices must be integers, got {input.dtype}")
+
+
+def embedding_bag(
+    input: Any,
+    weight: Any,
+    offsets: Any = None,
+    *,
+    mode: str = "mean",
+    per_sample_weights: Any = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Any:
+    """Return sums, means or maxima of rows of ``weight``, one for each bag of indices.
+
+    Shapes: ``input (B, L)``, or ``(total,)`` with ``offsets (B,)`` where each bag begins ->
+    ``(B, width)``. An empty bag gives zeros.
+
+    Raises
+    ------
+    ValueError
+        ``mode`` is none of "sum", "mean" and "max", the shapes do not fit, or weights are given
+        for another mode than "sum".
+    """
+    _require_integers("embedding_bag", input)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"embedding_bag: mode must be 'sum', 'mean' or 'max', got {mode!r}")
+    if per_sample_weights is not None and mode != "sum":
+        raise ValueError(f"embedding_bag: per_sample_weights want mode 'sum', got {mode!r}")
+    shape = shape_of(input)
+    if (len(shape) == 1) != (offsets is not None) or len(shape) > 2:
+        raise ValueError(f"embedding_bag: (B, L), or a vector with offsets, got {shape}")
+    if offsets is None:
+        bounds = np.arange(shape[0] + 1) * shape[1]
+    else:
+        known = plain(offsets, "embedding_bag() of offsets")
+        bounds = known if include_last_offset else np.append(known, shape[0])
+    bags = len(bounds) - 1
+    sizes = np.diff(bounds)
+    # Every bag as a row of places, those beyond its end not counted.
+    places = bounds[:-1, None] + np.arange(max(int(sizes.max(initial=0)), 1))
+    inside = places < bounds[1:, None]
+    held = np.minimum(places, max(int(np.prod(shape)) - 1, 0))
+    chosen = reshape(input, (-1,))[held]
+    if padding_idx is not None:
+        inside = logical_and(inside, ne(chosen, padding_idx % shape_of(weight)[0]))
+    rows = embedding(chosen, weight)
+    keep = unsqueeze(inside, -1)
+    if mode == "max":
+        empty = logical_not(any(inside, 1, True))
+        top = amax(where(keep, rows, -np.inf), 1)
+        return where(empty, 0.0, where(empty, 0.0, top))
+    if per_sample_weights is not None:
+        rows = rows * unsqueeze(reshape(per_sample_weights, (-1,))[held], -1)
+    total = sum(where(keep, rows, 0.0), 1)
+    if mode == "sum" or not bags:
+        return total
+    counts = sum(cast(inside, total.dtype), 1, True)
+    return total / where(counts > 0, counts, 1.0)
+
+
+def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Any:
+    """Return ``x1ᵀ W x2 + b`` for each output.
+
+    Shapes: ``x1 (*, I)``, ``x2 (*, J)``, ``weight (O, I, J)``, ``bias (O,)`` -> ``(*, O)``.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    """
+    wanted = shape_of(weight)
+    if len(wanted) != 3 or (shape_of(x1)[-1], shape_of(x2)[-1]) != wanted[1:]:
+        raise ValueError(
+            f"bilinear: inputs {shape_of(x1)} and {shape_of(x2)} do not fit weight {wanted}"
+        )
+    out = einsum("...i,oij,...j->...o", x1, weight, x2)
+    return out if bias is None else out + bias

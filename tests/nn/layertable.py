@@ -294,7 +294,7 @@ REFUSALS = [
         ValueError,
         r"\(1, 2, 4, 4\).*\(1, 3, 3, 3\).*same number of channels",
     ),
-    Refusal(nn.Conv2d, lambda: nn.Conv2d(3, 1, 3)(ones(3, 4, 4)), ValueError, r"\(N, C, H, W\)"),
+    Refusal(nn.Conv2d, lambda: nn.Conv2d(3, 1, 3)(ones(4, 4)), ValueError, r"\(N, C, H, W\)"),
     Refusal(nn.Conv2d, lambda: nn.Conv2d(1, 1, 5)(ones(1, 1, 4, 4)), ValueError, r"conv2d.*4"),
     Refusal(nn.MaxPool2d, lambda: nn.MaxPool2d(0), ValueError, "kernel_size must be at least 1"),
     Refusal(nn.MaxPool2d, lambda: nn.MaxPool2d(2)(ones(4, 4)), ValueError, r"\(N, C, H, W\)"),

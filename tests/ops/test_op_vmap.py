@@ -148,7 +148,8 @@ LABELS_SHARED = {("one_hot", 0)}
         if not op.random
         and not op.no_vmap
         and (op.name, i) not in LABELS_SHARED
-        and op.name != "ctc_loss"
+        # Lengths and offsets decide how the computation goes.
+        and op.name not in ("ctc_loss", "embedding_bag")
     ],
 )
 def test_every_array_may_be_batched(op: Op, sample: Sample) -> None:
