@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minidl import ops
+from minidl.numpy_functions import FUNCTIONS
 from minidl.ops.arithmetic import minus, over, plus
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
@@ -25,10 +26,17 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.multiply: ops.mul,
     np.divide: over,
     np.negative: ops.neg,
+    np.positive: ops.positive,
     np.power: ops.pow,
-    np.float_power: lambda x, y: ops.pow(ops.cast(x, np.float64), y),
+    np.float_power: ops.float_power,
+    np.floor_divide: ops.floor_divide,
+    np.remainder: ops.remainder,
+    np.fmod: ops.fmod,
+    np.reciprocal: ops.reciprocal,
     np.maximum: ops.maximum,
     np.minimum: ops.minimum,
+    np.fmax: ops.fmax,
+    np.fmin: ops.fmin,
     np.equal: ops.eq,
     np.not_equal: ops.ne,
     np.less: ops.lt,
@@ -37,22 +45,66 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.greater_equal: ops.ge,
     np.logical_and: ops.logical_and,
     np.logical_or: ops.logical_or,
+    np.logical_xor: ops.logical_xor,
     np.logical_not: ops.logical_not,
+    np.bitwise_and: ops.bitwise_and,
+    np.bitwise_or: ops.bitwise_or,
+    np.bitwise_xor: ops.bitwise_xor,
+    np.invert: ops.bitwise_not,
     np.exp: ops.exp,
+    np.exp2: ops.exp2,
+    np.expm1: ops.expm1,
     np.log: ops.log,
+    np.log2: ops.log2,
+    np.log10: ops.log10,
+    np.log1p: ops.log1p,
+    np.logaddexp: ops.logaddexp,
+    np.logaddexp2: ops.logaddexp2,
     np.sqrt: ops.sqrt,
     np.square: ops.square,
+    np.sin: ops.sin,
+    np.cos: ops.cos,
+    np.tan: ops.tan,
+    np.arcsin: ops.asin,
+    np.arccos: ops.acos,
+    np.arctan: ops.atan,
+    np.arctan2: ops.atan2,
+    np.sinh: ops.sinh,
+    np.cosh: ops.cosh,
     np.tanh: ops.tanh,
+    np.arcsinh: ops.asinh,
+    np.arccosh: ops.acosh,
+    np.arctanh: ops.atanh,
+    np.hypot: ops.hypot,
+    np.deg2rad: ops.deg2rad,
+    np.radians: ops.deg2rad,
+    np.rad2deg: ops.rad2deg,
+    np.degrees: ops.rad2deg,
     np.sign: ops.sign,
+    np.signbit: ops.signbit,
+    np.copysign: ops.copysign,
+    np.ldexp: ops.ldexp,
+    np.heaviside: ops.heaviside,
     np.absolute: ops.abs,
+    np.fabs: ops.abs,
+    np.floor: ops.floor,
+    np.ceil: ops.ceil,
+    np.trunc: ops.trunc,
+    np.rint: ops.round,
+    np.isnan: ops.isnan,
+    np.isinf: ops.isinf,
+    np.isfinite: ops.isfinite,
     np.conjugate: ops.conj,
     np.matmul: ops.matmul,
 }
 
 REDUCTIONS: dict[Any, Callable[..., Any]] = {
     np.add: ops.sum,
+    np.multiply: ops.prod,
     np.maximum: ops.amax,
     np.minimum: ops.amin,
+    np.logical_and: ops.all,
+    np.logical_or: ops.any,
 }
 
 
@@ -77,85 +129,6 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[st
 
 
 _way_out = "use a function of minidl, or t.detach().numpy() if a constant is meant"
-
-
-def _moments(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
-        return function(a, axis, ddof, keepdims)
-
-    return call
-
-
-def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return function(a, axis, keepdims)
-
-    return call
-
-
-def _transpose(a: Any, axes: Any = None) -> Any:
-    return ops.permute(a, *(range(np.ndim(a))[::-1] if axes is None else axes))
-
-
-def _join(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(arrays: Any, axis: int = 0) -> Any:
-        return function(arrays, axis)
-
-    return call
-
-
-def _expand_dims(a: Any, axis: int) -> Any:
-    return ops.unsqueeze(a, axis)
-
-
-def _dot(a: Any, b: Any) -> Any:
-    if not np.ndim(a) or not np.ndim(b):
-        return ops.mul(a, b)
-    if np.ndim(b) > 2:  # sums over other axes than matmul
-        raise TypeError(f"np.dot: at most 2 dimensions on the right, got {np.ndim(b)}; {_way_out}")
-    return ops.matmul(a, b)
-
-
-def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose result depends on shape and dtype only."""
-
-    def call(a: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(np.broadcast_to(np.zeros((), a.dtype), a.shape), *args, **kwargs)
-
-    return call
-
-
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: _reduction(ops.sum),
-    np.mean: _reduction(ops.mean),
-    np.var: _moments(ops.var),
-    np.std: _moments(ops.std),
-    np.max: _reduction(ops.amax),
-    np.amax: _reduction(ops.amax),
-    np.min: _reduction(ops.amin),
-    np.amin: _reduction(ops.amin),
-    np.argmax: _reduction(ops.argmax),
-    np.argmin: _reduction(ops.argmin),
-    np.reshape: lambda a, shape: ops.reshape(a, shape),
-    np.ravel: lambda a: ops.flatten(a),
-    np.transpose: _transpose,
-    np.swapaxes: lambda a, axis1, axis2: ops.transpose(a, axis1, axis2),
-    np.squeeze: lambda a, axis=None: ops.squeeze(a, axis),
-    np.expand_dims: _expand_dims,
-    np.broadcast_to: lambda array, shape: ops.broadcast_to(array, shape),
-    np.concatenate: _join(ops.cat),
-    np.stack: _join(ops.stack),
-    np.where: lambda condition, x, y: ops.where(condition, x, y),
-    np.real: lambda val: ops.real(val),
-    np.imag: lambda val: ops.imag(val),
-    np.copy: lambda a: ops.clone(a),
-    np.dot: _dot,
-    np.shape: lambda a: a.shape,
-    np.ndim: lambda a: len(a.shape),
-    np.size: _constant(np.size),
-    np.zeros_like: _constant(np.zeros_like),
-    np.ones_like: _constant(np.ones_like),
-}
 
 
 @cache
