@@ -4,6 +4,8 @@ Importing it brings NumPy and the engine, no more; `minidl.train`, `minidl.cli` 
 to MLflow are imported where they are used.
 """
 
+from typing import Any
+
 from minidl import autograd, fft, linalg, ops, special
 from minidl.autograd import (
     checkpoint,
@@ -42,6 +44,16 @@ from minidl.tensor import (
 )
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `minidl.explaining` when ``minidl.explain`` or ``minidl.draw`` is first asked for."""
+    if name in ("explain", "draw"):
+        from minidl import explaining
+
+        return getattr(explaining, name)
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+
 
 __all__ = [  # noqa: PLE0604
     "Tensor",

@@ -43,17 +43,33 @@ ARROWS: dict[str, set[str]] = {
     "linalg": {"ops"},
     "special": {"ops"},
     "nn": {"ops", "tensor", "autograd", "arguments"},
+    "explaining": {"autograd", "ops", "nn"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments"},
-    "__init__": {"autograd", "ops", "tensor", "fft", "linalg", "special"},
+    "__init__": {"autograd", "ops", "tensor", "fft", "linalg", "special", "explaining"},
     "train": {"nn", "optim", "data", "ops", "tensor", "autograd", "arguments", "__init__"},
-    "cli": {"train", "nn", "optim", "data", "ops", "tensor", "autograd", "arguments", "__init__"},
+    "cli": {
+        "explaining",
+        "train",
+        "nn",
+        "optim",
+        "data",
+        "ops",
+        "tensor",
+        "autograd",
+        "arguments",
+        "__init__",
+    },
 }
 
 #: Nothing below `train` knows of YAML, tracking or a command line.
 THIRD_PARTY: dict[str, set[str]] = {
     room: {"numpy"} for room in ARROWS if room not in ("data", "train", "cli")
-} | {"data": {"numpy", "torchvision", "PIL"}, "kernels": {"numpy", "numba"}}
+} | {
+    "explaining": {"numpy", "sympy"},
+    "data": {"numpy", "torchvision", "PIL"},
+    "kernels": {"numpy", "numba"},
+}
 
 
 def imports(path: Path) -> set[str]:

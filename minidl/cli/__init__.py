@@ -16,6 +16,7 @@ import typer
 from minidl import __version__
 from minidl.cli.data import data
 from minidl.cli.evaluate import evaluate
+from minidl.cli.explain import explain
 from minidl.cli.predict import predict
 from minidl.cli.train import train
 from minidl.cli.validate import validate
@@ -32,6 +33,7 @@ app.command("train")(train)
 app.command("validate")(validate)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
+app.command("explain")(explain)
 app.add_typer(data, name="data")
 
 
