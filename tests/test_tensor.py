@@ -85,7 +85,8 @@ def test_unary_and_boolean_operators() -> None:
 def test_every_method_named_like_a_function_has_its_arguments() -> None:
     for name in ops.__all__:
         method = getattr(Tensor, name, None)
-        if method is None or name in ("sum", "mean", "pow"):  # axis= too; exponent, as in PyTorch
+        # axis= too; the exponent, as in PyTorch; the order first.
+        if method is None or name in ("sum", "mean", "pow", "polygamma"):
             continue
         function = getattr(ops, name)
         if not inspect.isfunction(function):
@@ -94,6 +95,15 @@ def test_every_method_named_like_a_function_has_its_arguments() -> None:
         found = list(inspect.signature(method).parameters.values())[1:]
         assert [p.name for p in found] == [p.name for p in wanted] or name == "matmul", name
         assert [p.default for p in found] == [p.default for p in wanted], name
+
+
+def test_every_method_that_pytorch_has(torch: Any) -> None:
+    """Of the functions here; ``trace`` is taken by the engine's note in a Tensor."""
+    missing = [
+        name for name in ops.__all__ if hasattr(torch.Tensor, name) and not hasattr(Tensor, name)
+    ]
+    assert missing == []
+    assert Tensor.trace is not ops.trace
 
 
 def test_numpy_s_names_are_taken_by_sum_and_mean() -> None:
