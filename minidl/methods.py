@@ -236,7 +236,10 @@ class Methods(Box):
     true_divide = ops.true_divide
 
     # complexes
+    angle = ops.angle
     conj = ops.conj
+    is_complex = ops.is_complex
+    isreal = ops.isreal
 
     # decompositions
     cholesky = ops.cholesky
