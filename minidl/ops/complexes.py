@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Primitive, linear, primitive
+from minidl.autograd.primitive import Array, Primitive, linear, primitive
 from minidl.ops.arithmetic import where
 from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import cos, sin
@@ -63,6 +63,22 @@ imag: Primitive = primitive(
 )
 
 
+def _joined(real: Array, imag: Array) -> Array:
+    kind = np.result_type(real, imag, np.complex64)
+    out = np.empty(np.broadcast_shapes(real.shape, imag.shape), kind)
+    out.real, out.imag = real, imag  # a sum would make NaN of infinite parts
+    return out
+
+
+_complex: Primitive = primitive(
+    "complex",
+    _joined,
+    vjp=(lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: g * 1j),
+    jvp=(lambda t, out, x, y: t, lambda t, out, x, y: t * 1j),
+    batch=elementwise,
+)
+
+
 def complex(real: Any, imag: Any) -> Any:
     """Return ``real + i · imag``, complex64 of float32 and complex128 of float64.
 
@@ -73,7 +89,7 @@ def complex(real: Any, imag: Any) -> Any:
     """
     if any(getattr(getattr(part, "dtype", None), "kind", "") != "f" for part in (real, imag)):
         raise TypeError(f"complex: two float arrays are wanted, got {real!r} and {imag!r}")
-    return real + imag * 1j
+    return _complex(real, imag)
 
 
 def polar(abs: Any, angle: Any) -> Any:

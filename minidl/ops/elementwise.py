@@ -249,7 +249,13 @@ abs: Primitive = primitive(
     batch=elementwise,
 )
 
-sgn = sign
+
+def sgn(x: Any) -> Any:
+    """Return `sign`; of a complex number the one of size 1 in its direction, and 0 of 0."""
+    if getattr(x, "dtype", np.dtype(float)).kind != "c":
+        return sign(x)
+    size = abs(x)
+    return x / (size + (size == 0))
 
 
 def positive(x: Any) -> Any:

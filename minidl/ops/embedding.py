@@ -11,7 +11,8 @@ from minidl.ops.arithmetic import eq, logical_and, logical_not, ne, where
 from minidl.ops.einsum import einsum
 from minidl.ops.elementwise import stop_gradient
 from minidl.ops.indexing import getitem
-from minidl.ops.reduce import amax, sum
+from minidl.ops.reduce import max as largest
+from minidl.ops.reduce import sum
 from minidl.ops.shape import cast, reshape, shape_of, unsqueeze
 from minidl.ops.truth import any
 
@@ -80,12 +81,20 @@ def embedding(
             raise IndexError(f"embedding: padding_idx {padding_idx} is not one of {rows} rows")
         fixed = np.arange(rows)[:, None] == padding_idx % rows
         weight = where(fixed, stop_gradient(weight), weight)
+    known = input
+    while isinstance(known, Box):  # under vmap: those of all examples
+        known = known.value
+    if known.size and (known.min() < 0 or known.max() >= rows):
+        raise IndexError(
+            f"embedding: indices {known.min()} to {known.max()} do not fit {rows} rows"
+        )
     found = getitem(weight, input)
     if scale_grad_by_freq:
         known = plain(input, "embedding(scale_grad_by_freq=True)")
         counts = np.bincount(known.reshape(-1), minlength=rows)[known][..., None]
         share = (1.0 / counts).astype(weight.dtype)
-        found = found * share + stop_gradient(found * (1.0 - share))
+        scaled = found * share
+        found = stop_gradient(found) + (scaled - stop_gradient(scaled))
     return found
 
 
@@ -141,7 +150,7 @@ def embedding_bag(
     keep = unsqueeze(inside, -1)
     if mode == "max":
         empty = logical_not(any(inside, 1, True))
-        top = amax(where(keep, rows, -np.inf), 1)
+        top = largest(where(keep, rows, -np.inf), 1).values
         return where(empty, 0.0, where(empty, 0.0, top))
     if per_sample_weights is not None:
         rows = rows * unsqueeze(reshape(per_sample_weights, (-1,))[held], -1)

@@ -41,6 +41,13 @@ def _cubic(distance: Any) -> Any:
     return where(le(d, 1.0), near, where(le(d, 2.0), far, 0.0))
 
 
+def _nearest(length: int, wanted: int, mode: str, scale: float | None) -> Array:
+    """Which old element each new one is."""
+    step = 1.0 / scale if scale else length / wanted
+    shift = 0.5 if mode == "nearest-exact" else 0.0
+    return np.minimum(np.floor((np.arange(wanted) + shift) * step).astype(int), length - 1)
+
+
 def _matrix(length: int, wanted: int, mode: str, align: bool, scale: float | None) -> Array:
     """What each new element takes from each old one, ``(wanted, length)``."""
     new, old = np.arange(wanted), np.arange(length)
@@ -49,10 +56,6 @@ def _matrix(length: int, wanted: int, mode: str, align: bool, scale: float | Non
         start, end = new * length // wanted, -(-(new + 1) * length // wanted)
         inside = (old >= start[:, None]) & (old < end[:, None])
         return inside / (end - start)[:, None]
-    if mode in ("nearest", "nearest-exact"):
-        shift = 0.5 if mode == "nearest-exact" else 0.0
-        source = np.minimum(np.floor((new + shift) * step).astype(int), length - 1)
-        return (old == source[:, None]).astype(float)
     if align:
         place = new * ((length - 1) / (wanted - 1)) if wanted > 1 else new * 0.0
     else:
@@ -116,6 +119,10 @@ def interpolate(
     for axis, (wanted, scale) in enumerate(zip(sizes, scales, strict=True), 2):
         if wanted < 1:
             raise ValueError(f"interpolate: sizes must be positive, got {sizes}")
+        if mode in ("nearest", "nearest-exact"):
+            source = _nearest(shape[axis], wanted, mode, scale)
+            x = x[(slice(None),) * axis + (source,)]
+            continue
         matrix = _matrix(shape[axis], wanted, mode, bool(align_corners), scale).astype(x.dtype)
         x = movedim(matmul(movedim(x, axis, -1), matrix.T), -1, axis)
     return x

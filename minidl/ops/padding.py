@@ -77,11 +77,14 @@ def pad(x: Any, pad: Sequence[int], mode: Mode = "constant", value: float | None
     widths += [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
     if mode == "constant":
         return pad_constant(x, widths, 0.0 if value is None else value)
-    for axis, (low, high) in enumerate(widths):
+    x = pad_constant(x, [(min(low, 0), min(high, 0)) for low, high in widths])  # cut first
+    for axis, pair in enumerate(widths):
+        low, high = max(pair[0], 0), max(pair[1], 0)
         if not low and not high:
             continue
-        length = shape[axis]
-        if max(low, high) > (length - 1 if mode == "reflect" else length):
+        length = shape_of(x)[axis]
+        enough = {"reflect": length - 1, "circular": length, "replicate": low + high}[mode]
+        if not length or max(low, high) > enough:
             raise ValueError(f"pad: {mode} of {(low, high)} needs more than the {length} there are")
         x = x[(slice(None),) * axis + (_source(length, low, high, mode),)]
     return x

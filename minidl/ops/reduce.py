@@ -125,6 +125,8 @@ def _variance(name: str, x: Any, dim: Dim, correction: float, keepdim: bool) -> 
     require_float(name, x)
     count = math.prod(shape_of(x)[axis] for axis in over)
     centered = x - mean(x, over, keepdim=True)
+    if centered.dtype.kind == "c":
+        centered = np.abs(centered)
     total = _sum(centered * centered, dim=over, keepdim=keepdim)
     return total / (count - correction) if count > correction else total * math.nan
 

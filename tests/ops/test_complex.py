@@ -26,6 +26,8 @@ FUNCTIONS: dict[str, Any] = {
     "tanh": lambda lib, z, w: lib.tanh(z),
     "abs": lambda lib, z, w: lib.abs(z) * w,
     "angle": lambda lib, z, w: lib.angle(z) * w,
+    "sgn": lambda lib, z, w: lib.sgn(z) * w,
+    "std": lambda lib, z, w: z * lib.std(w * z),
     "conj": lambda lib, z, w: lib.conj(z) * w,
     "matmul": lambda lib, z, w: z @ w,
     "einsum": lambda lib, z, w: lib.einsum("ij,kj->ik", z, w),
@@ -80,6 +82,12 @@ def test_backward_on_a_complex_leaf() -> None:
     (minidl.abs(z) ** 2).sum().backward()
     np.testing.assert_allclose(z.grad.numpy(), 2 * Z)
     assert Tensor([1j]).dtype == np.complex64
+
+
+def test_infinite_parts_stay_apart() -> None:
+    z = minidl.complex(np.array([1.0, np.inf]), np.array([np.inf, 2.0]))
+    np.testing.assert_array_equal(z.real, [1.0, np.inf])
+    np.testing.assert_array_equal(z.imag, [np.inf, 2.0])
 
 
 def test_vmap_of_a_transform() -> None:

@@ -37,7 +37,7 @@ def volumes(rng: Rng) -> Iterator[Sample]:
     yield call(
         grid(rng, 1, 1, 3, 3, 3), grid(rng, 1, 1, 2, 1, 2), stride=(1, 2, 1), padding=(1, 0, 0)
     )
-    yield call(grid(rng, 2, 2, 2, 2), grid(rng, 2, 1, 1, 2, 2), groups=2, padding="same")
+    yield ours(grid(rng, 2, 2, 2, 2), grid(rng, 2, 1, 1, 2, 2), groups=2, padding="same")
 
 
 def spatial(padding: Any, size: Any, dilation: Any) -> list[tuple[int, int]]:

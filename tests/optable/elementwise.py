@@ -34,6 +34,7 @@ OPS = [
     Op("asinh", unary(-4.0, 4.0), np.arcsinh, "asinh"),
     Op("acosh", unary(1.3, 4.0, [1.0, 2.0, 0.5, np.inf, np.nan]), np.arccosh, "acosh"),
     Op("atanh", unary(-0.9, 0.9, UNIT), np.arctanh, "atanh"),
+    Op("sgn", unary(special=NO_NAN), np.sign),
     Op("positive", unary(), lambda x: x, "positive"),
     Op("deg2rad", unary(), np.deg2rad, "deg2rad"),
     Op("rad2deg", unary(), np.rad2deg, "rad2deg"),

@@ -66,6 +66,12 @@ OPS = [
         (
             bad(of((2,)), of((3, 2)), raises=TypeError, match="integers, got float64"),
             bad(
+                np.array([0, -1]),
+                of((3, 2)),
+                raises=IndexError,
+                match="indices -1 to 0 do not fit 3 rows",
+            ),
+            bad(
                 of((2,), int),
                 of((3, 2)),
                 5,

@@ -21,6 +21,8 @@ def pads(rng: Rng) -> Iterator[Sample]:
         yield call(grid(rng, 1, 2, 3), (1, 2), mode)
         yield call(grid(rng, 1, 1, 3, 4), (2, 0, 1, 1), mode)
     yield ours(grid(rng, 3), (2, 1), "reflect")
+    yield call(grid(rng, 1, 1, 2, 3), (1, -1, 0, 2), "circular")
+    yield call(grid(rng, 1, 1, 2), (3, 4), "replicate")
 
 
 def padded(x: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any:
