@@ -12,7 +12,16 @@ import inspect
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +53,13 @@ class Bound:
 
 Size = Annotated[int, Bound(ge=1)]
 Count = Annotated[int, Bound(ge=0)]
+#: A size or a count for one, two or three spatial axes; a single number stands for all.
+Size1: TypeAlias = Size | tuple[Size]
+Size2: TypeAlias = Size | tuple[Size, Size]
+Size3: TypeAlias = Size | tuple[Size, Size, Size]
+Count1: TypeAlias = Count | tuple[Count]
+Count2: TypeAlias = Count | tuple[Count, Count]
+Count3: TypeAlias = Count | tuple[Count, Count, Count]
 Positive = Annotated[float, Bound(gt=0)]
 NonNegative = Annotated[float, Bound(ge=0)]
 Probability = Annotated[float, Bound(ge=0, lt=1)]

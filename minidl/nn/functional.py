@@ -22,6 +22,8 @@ from minidl.ops.embedding import *  # noqa: F403
 from minidl.ops.embedding import __all__ as _embedding
 from minidl.ops.image import *  # noqa: F403
 from minidl.ops.image import __all__ as _image
+from minidl.ops.imbalance import *  # noqa: F403
+from minidl.ops.imbalance import __all__ as _imbalance
 from minidl.ops.loss import *  # noqa: F403
 from minidl.ops.loss import __all__ as _loss
 from minidl.ops.normalization import *  # noqa: F403
@@ -56,6 +58,7 @@ __all__ = [  # noqa: PLE0604
     *_distance,
     *_embedding,
     *_image,
+    *_imbalance,
     *_loss,
     *_normalization,
     *_padding,

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from minidl.autograd.reverse import RemovableHandle
 from minidl.nn.hooks import ModuleHooks
+from minidl.nn.places import CALLER, locate
 from minidl.tensor import Tensor
 
 
@@ -31,6 +32,12 @@ class Parameter(Tensor):
 
 class Buffer(Tensor):
     """A Tensor that belongs to a module's state but is not learned: running statistics."""
+
+    __slots__ = ()
+
+
+class TransientBuffer(Buffer):
+    """A buffer that can be made anew, and so has no place in ``state_dict``: a table, a mask."""
 
     __slots__ = ()
 
@@ -61,16 +68,26 @@ class Module:
     #: Arguments that follow from the input's shape: the argument's name -> the axis of the input.
     infer: ClassVar[Mapping[str, int]] = {}
 
+    #: The same from a state to load: the argument's name -> a tensor of the state, and its axis.
+    infer_from_state: ClassVar[Mapping[str, tuple[str, int]]] = {}
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; what subclasses define."""
         raise TypeError(f"{type(self).__name__} has no forward(); define what it computes there")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what ``forward`` computes, with the module's hooks around it."""
-        hooks = vars(self).get("_hooks")
-        if hooks is None:
-            return self.forward(*args, **kwargs)
-        return hooks.run(self, args, kwargs)
+        """Return what ``forward`` computes, with the module's hooks around it.
+
+        An error that arises in it says in which module, and what that was given.
+        """
+        hooks = self.__dict__.get("_hooks")
+        try:
+            if hooks is None:
+                return self.forward(*args, **kwargs)
+            return hooks.run(self, args, kwargs)
+        except CALLER as error:
+            locate(error, self, args)
+            raise
 
     # ---- hooks -----------------------------------------------------------------------------
 
@@ -137,6 +154,67 @@ class Module:
         """Yield this module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
+    def get_submodule(self, target: str) -> Module:
+        """Return the module of a dotted name; the empty name is this module.
+
+        Raises
+        ------
+        AttributeError
+            There is no module of this name.
+        """
+        module = self
+        for name in target.split(".") if target else ():
+            child = vars(module).get(name)
+            if not isinstance(child, Module):
+                there = [key for key, _ in module.named_children()]
+                raise AttributeError(
+                    f"{type(self).__name__} has no module {target!r}: {type(module).__name__} has "
+                    f"{there}, not {name!r}"
+                )
+            module = child
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter of a dotted name.
+
+        Raises
+        ------
+        AttributeError
+            There is no parameter of this name.
+        """
+        path, _, name = target.rpartition(".")
+        found = vars(self.get_submodule(path)).get(name)
+        if not isinstance(found, Parameter):
+            raise AttributeError(f"{type(self).__name__} has no parameter {target!r}")
+        return found
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set a module as attribute ``name``, which may be computed.
+
+        Raises
+        ------
+        ValueError
+            The name is empty or has a dot in it.
+        """
+        if not name or "." in name:
+            raise ValueError(f"add_module: a name without dots is wanted, got {name!r}")
+        setattr(self, name, module)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Set a parameter as attribute ``name``; the same as assigning it."""
+        setattr(self, name, parameter)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Set a buffer as attribute ``name``; one that is not persistent is no part of the state.
+
+        Parameters
+        ----------
+        tensor
+            An array, or None for no buffer.
+        """
+        kind = Buffer if persistent else TransientBuffer
+        setattr(self, name, None if tensor is None else kind(tensor))
+
     def _named_paths(
         self, prefix: str = "", above: tuple[Module, ...] = ()
     ) -> Iterator[tuple[str, Module]]:
@@ -152,6 +230,7 @@ class Module:
     ) -> Iterator[tuple[str, Tensor]]:
         seen: set[int] = set()
         for prefix, module in self.named_modules() if once else self._named_paths():
+            module.require_sizes()
             # Kind by kind, so that a module's parameters come before its buffers, as in PyTorch.
             for kind in kinds:
                 for name, value in vars(module).items():
@@ -179,8 +258,12 @@ class Module:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return parameters and buffers by name, as constants that share their memory."""
-        tensors = self._named_tensors(Parameter, Buffer, once=False)
-        return {name: tensor.detach() for name, tensor in tensors}
+        return {name: tensor.detach() for name, tensor in self._named_state()}
+
+    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in self._named_tensors(Parameter, Buffer, once=False):
+            if not isinstance(tensor, TransientBuffer):
+                yield name, tensor
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy arrays into parameters and buffers, by name, converting the dtype.
@@ -197,7 +280,9 @@ class Module:
         ValueError
             Names or shapes do not fit: all of them are listed, and nothing has been changed.
         """
-        own = dict(self._named_tensors(Parameter, Buffer, once=False))
+        for prefix, module in self._named_paths():
+            module.prepare_to_load(state, f"{prefix}." if prefix else "")
+        own = dict(self._named_state())
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         misshaped = [
@@ -215,6 +300,12 @@ class Module:
             if name in state:
                 tensor.copy_(state[name])
         return IncompatibleKeys(missing, unexpected)
+
+    def require_sizes(self) -> None:
+        """Raise where the module has no tensors yet; what lazy modules define."""
+
+    def prepare_to_load(self, state: Mapping[str, Any], prefix: str) -> None:
+        """Make tensors whose shapes only ``state`` knows; what lazy modules define."""
 
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below it to training (dropout on, batch statistics)."""
@@ -260,6 +351,17 @@ class Module:
         """Convert to float64."""
         return self.to(np.float64)
 
+    def float(self) -> Self:
+        """Convert to float32."""
+        return self.to(np.float32)
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call ``function`` on every module below this one, then on this one."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
     # ---- what it says of itself ------------------------------------------------------------
 
     def extra_repr(self) -> str:
@@ -275,7 +377,10 @@ class Module:
             for name, value in vars(self).items()
             if isinstance(value, (Parameter, Buffer)) and value.ndim
         ]
-        count = sum(parameter.numel() for parameter in self.parameters())
+        try:
+            count = sum(parameter.numel() for parameter in self.parameters())
+        except RuntimeError:  # there is a lazy layer below, which does not know
+            count = 0
         notes = "; ".join([*own, f"{count:,} parameters"]) if count else "; ".join(own)
         comment = f"  # {notes}" if notes else ""
         children = list(self.named_children())

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from minidl.ops.activation import logsigmoid
+from minidl.ops.activation import logsigmoid, softplus
 from minidl.ops.arithmetic import gt, le, lt, where
 from minidl.ops.elementwise import abs, exp, log, square, stop_gradient
 from minidl.ops.logarithms import xlogy
@@ -21,7 +21,9 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "log_cosh_loss",
     "mse_loss",
+    "msle_loss",
     "poisson_nll_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
@@ -53,6 +55,33 @@ def l1_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
     """
     same_shape("l1_loss", x, target)
     return reduced("l1_loss", abs(x - target), reduction)
+
+
+def msle_loss(x: Any, target: Any, *, eps: float = 1e-7, reduction: Reduction = "mean") -> Any:
+    """Return the squared difference of logarithms, ``(log(x + eps) - log(target + eps))²``.
+
+    For positive quantities whose ratio matters more than their difference.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or ``reduction`` is unknown.
+    """
+    same_shape("msle_loss", x, target)
+    return reduced("msle_loss", square(log(x + eps) - log(like(target, x) + eps)), reduction)
+
+
+def log_cosh_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
+    """Return log(cosh(x - target)): a square near 0, the absolute difference far from it.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or ``reduction`` is unknown.
+    """
+    same_shape("log_cosh_loss", x, target)
+    d = x - like(target, x)
+    return reduced("log_cosh_loss", d + softplus(d * -2.0) - math.log(2.0), reduction)
 
 
 def same_shape(name: str, x: Any, target: Any) -> None:

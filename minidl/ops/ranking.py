@@ -10,7 +10,7 @@ import numpy as np
 from minidl.ops.activation import logsigmoid
 from minidl.ops.arithmetic import eq, logical_and, logical_not, lt, minimum, ne, where
 from minidl.ops.distance import pairwise_distance
-from minidl.ops.elementwise import relu, sqrt
+from minidl.ops.elementwise import relu, sqrt, square
 from minidl.ops.loss import Reduction, like, reduced, same_shape
 from minidl.ops.reduce import mean, sum
 from minidl.ops.scatter import gather
@@ -20,10 +20,13 @@ from minidl.ops.truth import any
 __all__ = [
     "cosine_embedding_loss",
     "hinge_embedding_loss",
+    "hinge_loss",
     "margin_ranking_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
+    "siamese_contrastive_loss",
+    "squared_hinge_loss",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
@@ -218,3 +221,49 @@ def triplet_margin_with_distance_loss(
     if swap:
         far = minimum(far, distance(positive, negative))
     return reduced(name, relu(near - far + margin), reduction)
+
+
+def hinge_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
+    """Return max(0, 1 - target · x), with targets ±1.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or ``reduction`` is unknown.
+    """
+    same_shape("hinge_loss", x, target)
+    return reduced("hinge_loss", relu(1.0 - x * like(target, x)), reduction)
+
+
+def squared_hinge_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
+    """Return max(0, 1 - target · x)², with targets ±1.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or ``reduction`` is unknown.
+    """
+    same_shape("squared_hinge_loss", x, target)
+    return reduced("squared_hinge_loss", square(relu(1.0 - x * like(target, x))), reduction)
+
+
+def siamese_contrastive_loss(
+    distance: Any, target: Any, *, margin: float = 1.0, reduction: Reduction = "mean"
+) -> Any:
+    """Return ``(1 - t) d² + t max(0, margin - d)²``: pairs alike (t = 0) close, others apart.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, the margin is negative, or ``reduction`` is unknown.
+
+    References
+    ----------
+    R. Hadsell et al., "Dimensionality Reduction by Learning an Invariant Mapping", CVPR 2006.
+    """
+    same_shape("siamese_contrastive_loss", distance, target)
+    if margin < 0:
+        raise ValueError(f"siamese_contrastive_loss: margin must be at least 0, got {margin}")
+    t = like(target, distance)
+    loss = (1.0 - t) * square(distance) + t * square(relu(margin - distance))
+    return reduced("siamese_contrastive_loss", loss, reduction)

@@ -52,6 +52,7 @@ FAMILIES = [
     "ctc",
     "embedding",
     "image",
+    "imbalance",
     "loss",
     "normalization",
     "padding",

@@ -125,6 +125,15 @@ def gaussian(
     return take(loss, reduction)
 
 
+def ratios(rng: Rng) -> Iterator[Sample]:
+    for how in ({}, {"reduction": "sum"}, {"reduction": "none", "eps": 0.1}):
+        yield ours(grid(rng, 2, 3, low=0.2), grid(rng, 2, 3, low=0.2), **how)
+
+
+def msle(x: Any, y: Any, eps: float = 1e-7, reduction: str = "mean") -> Any:
+    return take((np.log(x + eps) - np.log(y + eps)) ** 2, reduction)
+
+
 OPS = [
     Op("mse_loss", pairs, elementwise_loss(np.square), "nn.functional.mse_loss", PAIR_ERRORS),
     Op("l1_loss", pairs, elementwise_loss(np.abs), "nn.functional.l1_loss", PAIR_ERRORS),
@@ -182,4 +191,11 @@ OPS = [
         "nn.functional.soft_margin_loss",
         PAIR_ERRORS,
     ),
+    Op(
+        "log_cosh_loss",
+        lambda rng: [ours(*sample.args, **sample.kwargs) for sample in pairs(rng)],
+        lambda x, y, reduction="mean": take(np.log(np.cosh(x - y)), reduction),
+        errors=PAIR_ERRORS,
+    ),
+    Op("msle_loss", ratios, msle, errors=PAIR_ERRORS),
 ]

@@ -11,7 +11,7 @@ from scipy.special import log_expit
 from optable.distance import apart, similarity
 from optable.loss import take
 from optable.record import Op, bad, of
-from optable.samples import Rng, Sample, call, grid
+from optable.samples import Rng, Sample, call, grid, ours
 
 SIGNS = np.array([1, -1, 1])
 REDUCTIONS = ("mean", "sum", "none")
@@ -91,6 +91,17 @@ def triplet(
 
 DIFFER = bad(of((2,)), of((3,)), of((2,)), raises=ValueError, match="same shape")
 
+
+def signed_pairs(rng: Rng) -> Iterator[Sample]:
+    for how in ({}, {"reduction": "sum"}, {"reduction": "none"}):
+        yield ours(grid(rng, 2, 3), np.array([[1, -1, 1], [-1, -1, 1]]), **how)
+
+
+def distances(rng: Rng) -> Iterator[Sample]:
+    for how in ({}, {"margin": 0.6}, {"reduction": "none"}):
+        yield ours(grid(rng, 4, low=0.1), np.array([0, 1, 1, 0]), **how)
+
+
 OPS = [
     Op(
         "hinge_embedding_loss",
@@ -149,5 +160,25 @@ OPS = [
         lambda rng: [call(grid(rng, 3, 2), grid(rng, 3, 2), grid(rng, 3, 2), margin=0.5)],
         triplet,
         "nn.functional.triplet_margin_with_distance_loss",
+    ),
+    Op(
+        "hinge_loss",
+        signed_pairs,
+        lambda x, t, reduction="mean": take(np.maximum(0, 1 - t * x), reduction),
+        errors=(bad(of((2,)), of((3,)), raises=ValueError, match="same shape"),),
+    ),
+    Op(
+        "squared_hinge_loss",
+        signed_pairs,
+        lambda x, t, reduction="mean": take(np.maximum(0, 1 - t * x) ** 2, reduction),
+        errors=(bad(of((2,)), of((3,)), raises=ValueError, match="same shape"),),
+    ),
+    Op(
+        "siamese_contrastive_loss",
+        distances,
+        lambda d, t, margin=1.0, reduction="mean": take(
+            (1 - t) * d**2 + t * np.maximum(0, margin - d) ** 2, reduction
+        ),
+        errors=(bad(of((2,)), of((2,)), margin=-1.0, raises=ValueError, match="margin must be"),),
     ),
 ]

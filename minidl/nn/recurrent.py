@@ -1,0 +1,445 @@
+"""Recurrent layers: a state that is carried along a sequence.
+
+All time steps' inputs go through the weights in one product; only what the state takes part in is
+done step by step. Parameters lie and are named as PyTorch's, gates in its order.
+
+References
+----------
+S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9 (1997), with the
+forget gate of F. Gers et al. (2000); K. Cho et al., "Learning Phrase Representations using RNN
+Encoder-Decoder", EMNLP 2014, in the variant that PyTorch and cuDNN compute (the reset gate acts
+behind the product).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidl.arguments import Fraction, Size, checked
+from minidl.nn import expect, functional, init
+from minidl.nn.module import Module, Parameter
+from minidl.ops.elementwise import relu, sigmoid, tanh
+from minidl.ops.joining import cat, stack
+from minidl.ops.products import linear
+from minidl.ops.shape import shape_of, transpose
+
+Nonlinearity = Literal["tanh", "relu"]
+
+
+def _rnn_step(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    def step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
+        return (function(x + linear(state[0], weight, bias)),)
+
+    return step
+
+
+def _lstm_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
+    """Return hidden and cell state, from the input's share of the gates."""
+    hidden, cell = state
+    n = shape_of(hidden)[-1]
+    gates = x + linear(hidden, weight, bias)
+    # Input and forget gate lie side by side: one sigmoid for both.
+    both = sigmoid(gates[..., : 2 * n])
+    cell = both[..., n:] * cell + both[..., :n] * tanh(gates[..., 2 * n : 3 * n])
+    return sigmoid(gates[..., 3 * n :]) * tanh(cell), cell
+
+
+def _gru_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
+    (hidden,) = state
+    n = shape_of(hidden)[-1]
+    own = linear(hidden, weight, bias)
+    both = sigmoid(x[..., : 2 * n] + own[..., : 2 * n])
+    candidate = tanh(x[..., 2 * n :] + both[..., :n] * own[..., 2 * n :])
+    return (candidate + both[..., n:] * (hidden - candidate),)
+
+
+def _run(
+    x: Any, state: tuple[Any, ...], weights: tuple[Any, ...], step: Callable[..., Any], back: bool
+) -> tuple[Any, tuple[Any, ...]]:
+    """Run one layer in one direction over ``x (T, N, *)``; return hidden states and the last."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    shares = linear(x, weight_ih, bias_ih)
+    count = shape_of(x)[0]
+    outputs: list[Any] = [None] * count
+    for t in reversed(range(count)) if back else range(count):
+        state = step(shares[t], state, weight_hh, bias_hh)
+        outputs[t] = state[0]
+    return stack(outputs), state
+
+
+class _Recurrent(Module):
+    """Layers of a recurrence, in one or two directions."""
+
+    infer: ClassVar = {"input_size": -1}
+    infer_from_state: ClassVar = {"input_size": ("weight_ih_l0", 1)}
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+
+    def _set(
+        self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool,
+        dropout: float, bidirectional: bool, dtype: Any, rng: Any,
+    ) -> None:  # fmt: skip
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = dropout
+        self.bidirectional = bidirectional
+        self.has_bias = bias
+        self.rng = np.random.default_rng() if rng is None else rng
+        bound, rows = 1.0 / sqrt(hidden_size), self.gates * hidden_size
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+            for suffix in self._suffixes(layer):
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (rows, width),
+                    "weight_hh": (rows, hidden_size),
+                }
+                if bias:
+                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                for name, shape in shapes.items():
+                    values = init.uniform(shape, bound, dtype=dtype, rng=rng)
+                    setattr(self, f"{name}_{suffix}", Parameter(values))
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"l{layer}", f"l{layer}_reverse"] if self.bidirectional else [f"l{layer}"]
+
+    def _weights(self, suffix: str) -> tuple[Any, ...]:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return tuple(getattr(self, f"{name}_{suffix}", None) for name in names)
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence: ``(input's share, state, weight, bias) -> state``."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        """Run along the sequence.
+
+        Parameters
+        ----------
+        x
+            ``(T, N, input_size)``, or ``(N, T, input_size)`` with ``batch_first``; without N for a
+            single sequence.
+        state
+            ``(layers · directions, N, hidden_size)``, zeros by default; a pair (hidden, cell) for
+            LSTM.
+
+        Returns
+        -------
+        output, state
+            ``(T, N, directions · hidden_size)``, axes as in ``x``; and the last state.
+
+        Raises
+        ------
+        ValueError
+            Shapes do not fit.
+        """
+        single, x = self._expect(x)
+        start = self._start(x, state, single)
+        last: list[tuple[Any, ...]] = []
+        for layer in range(self.num_layers):
+            parts = []
+            for back, suffix in enumerate(self._suffixes(layer)):
+                own = tuple(part[len(last)] for part in start)
+                out, state = _run(x, own, self._weights(suffix), self.step(), bool(back))
+                parts.append(out)
+                last.append(state)
+            x = cat(parts, -1) if len(parts) > 1 else parts[0]
+            if self.dropout and layer < self.num_layers - 1:
+                x = functional.dropout(x, self.dropout, self.training, rng=self.rng)
+        states = tuple(stack([state[i] for state in last]) for i in range(self.states))
+        if single:
+            x, states = x[:, 0], tuple(part[:, 0] for part in states)
+        elif self.batch_first:
+            x = transpose(x, 0, 1)
+        return x, states if self.states > 1 else states[0]
+
+    def _expect(self, x: Any) -> tuple[bool, Any]:
+        name, shape = type(self).__name__, shape_of(x)
+        axes = "(N, T, input_size)" if self.batch_first else "(T, N, input_size)"
+        if len(shape) not in (2, 3):
+            raise ValueError(f"{name}: an input {axes} is wanted, got {shape}")
+        if shape[-1] != self.input_size:
+            raise ValueError(
+                f"{name}: the input {shape} has {shape[-1]} features in its last axis, and "
+                f"input_size is {self.input_size}"
+            )
+        if not shape[1 if self.batch_first and len(shape) == 3 else 0]:
+            raise ValueError(f"{name}: a sequence of at least one step is wanted, got {shape}")
+        expect.same_dtype(name, x, vars(self)["weight_hh_l0"])
+        if len(shape) == 2:
+            return True, x.reshape(shape[0], 1, shape[1])
+        return False, transpose(x, 0, 1) if self.batch_first else x
+
+    def _start(self, x: Any, state: Any, single: bool) -> tuple[Any, ...]:
+        shape = self.num_layers * (1 + self.bidirectional), shape_of(x)[1], self.hidden_size
+        if state is None:
+            zeros = np.zeros(shape, vars(self)["weight_hh_l0"].dtype)
+            return (zeros,) * self.states
+        parts = tuple(state) if self.states > 1 else (state,)
+        wanted = (shape[0], shape[2]) if single else shape
+        if len(parts) != self.states or any(shape_of(part) != wanted for part in parts):
+            found = [shape_of(part) for part in parts]
+            raise ValueError(
+                f"{type(self).__name__}: the state must be {self.states} arrays of shape {wanted}, "
+                f"got {found}"
+            )
+        return tuple(part.reshape(shape) for part in parts)
+
+    def extra_repr(self) -> str:
+        """Return sizes and what differs from the default."""
+        usual = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        parts += [f"{n}={getattr(self, n)}" for n, d in usual.items() if getattr(self, n) != d]
+        return ", ".join(parts + ([] if self.has_bias else ["bias=False"]))
+
+
+class RNN(_Recurrent):
+    """``h ← tanh(W x + b + U h + c)``, or with relu.
+
+    Shapes: see `RNN.forward`; ``weight_ih_l{k} (hidden_size, input_size)``.
+    """
+
+    gates: ClassVar = 1
+
+    @checked
+    def __init__(
+        self,
+        input_size: Size,
+        hidden_size: Size,
+        num_layers: Size = 1,
+        nonlinearity: Nonlinearity = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: Fraction = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.nonlinearity = _nonlinearity("RNN", nonlinearity)
+        self._set(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype,
+            rng,
+        )  # fmt: skip
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence."""
+        return _rnn_step(relu if self.nonlinearity == "relu" else tanh)
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory: gates i, f, g, o; ``c ← f·c + i·g``, ``h ← o·tanh(c)``.
+
+    Shapes: see `LSTM.forward`; ``weight_ih_l{k} (4 · hidden_size, input_size)``.
+    """
+
+    gates: ClassVar = 4
+    states: ClassVar = 2
+
+    @checked
+    def __init__(
+        self,
+        input_size: Size,
+        hidden_size: Size,
+        num_layers: Size = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: Fraction = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._set(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype,
+            rng,
+        )  # fmt: skip
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence."""
+        return _lstm_step
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit: gates r, z, n; ``h ← (1 - z)·n + z·h``.
+
+    Shapes: see `GRU.forward`; ``weight_ih_l{k} (3 · hidden_size, input_size)``.
+    """
+
+    gates: ClassVar = 3
+
+    @checked
+    def __init__(
+        self,
+        input_size: Size,
+        hidden_size: Size,
+        num_layers: Size = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: Fraction = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._set(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype,
+            rng,
+        )  # fmt: skip
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence."""
+        return _gru_step
+
+
+def _nonlinearity(name: str, given: str) -> str:
+    if given not in ("tanh", "relu"):
+        raise ValueError(f"{name}: nonlinearity must be 'tanh' or 'relu', got {given!r}")
+    return given
+
+
+class _Cell(Module):
+    """One step of a recurrence."""
+
+    infer: ClassVar = {"input_size": -1}
+    infer_from_state: ClassVar = {"input_size": ("weight_ih", 1)}
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+
+    def _set(self, input_size: int, hidden_size: int, bias: bool, dtype: Any, rng: Any) -> None:
+        self.input_size, self.hidden_size = input_size, hidden_size
+        how = {"bound": 1.0 / sqrt(hidden_size), "dtype": dtype, "rng": rng}
+        rows = self.gates * hidden_size
+        self.weight_ih = Parameter(init.uniform((rows, input_size), **how))
+        self.weight_hh = Parameter(init.uniform((rows, hidden_size), **how))
+        self.bias_ih = Parameter(init.uniform((rows,), **how)) if bias else None
+        self.bias_hh = Parameter(init.uniform((rows,), **how)) if bias else None
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence: ``(input's share, state, weight, bias) -> state``."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """Take one step: ``x (N, input_size)`` or ``(input_size,)``; zeros are the first state.
+
+        Raises
+        ------
+        ValueError
+            Shapes do not fit.
+        """
+        name, shape = type(self).__name__, shape_of(x)
+        if len(shape) not in (1, 2) or shape[-1] != self.input_size:
+            raise ValueError(f"{name}: an input (N, {self.input_size}) is wanted, got {shape}")
+        expect.same_dtype(name, x, self.weight_ih)
+        wanted = (*shape[:-1], self.hidden_size)
+        if state is None:
+            parts: tuple[Any, ...] = (np.zeros(wanted, self.weight_hh.dtype),) * self.states
+        else:
+            parts = tuple(state) if self.states > 1 else (state,)
+        if any(shape_of(part) != wanted for part in parts):
+            found = [shape_of(part) for part in parts]
+            raise ValueError(f"{name}: a state of shape {wanted} is wanted, got {found}")
+        share = linear(x, self.weight_ih, self.bias_ih)
+        after: tuple[Any, ...] = self.step()(share, parts, self.weight_hh, self.bias_hh)
+        return after if self.states > 1 else after[0]
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        last = "" if self.bias_ih is not None else ", bias=False"
+        return f"{self.input_size}, {self.hidden_size}{last}"
+
+
+class RNNCell(_Cell):
+    """One step of `RNN`."""
+
+    gates: ClassVar = 1
+
+    @checked
+    def __init__(
+        self,
+        input_size: Size,
+        hidden_size: Size,
+        bias: bool = True,
+        nonlinearity: Nonlinearity = "tanh",
+        *,
+        dtype: DTypeLike | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.nonlinearity = _nonlinearity("RNNCell", nonlinearity)
+        self._set(input_size, hidden_size, bias, dtype, rng)
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence."""
+        return _rnn_step(relu if self.nonlinearity == "relu" else tanh)
+
+
+class LSTMCell(_Cell):
+    """One step of `LSTM`; the state is a pair (hidden, cell)."""
+
+    gates: ClassVar = 4
+    states: ClassVar = 2
+
+    @checked
+    def __init__(
+        self,
+        input_size: Size,
+        hidden_size: Size,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._set(input_size, hidden_size, bias, dtype, rng)
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence."""
+        return _lstm_step
+
+
+class GRUCell(_Cell):
+    """One step of `GRU`."""
+
+    gates: ClassVar = 3
+
+    @checked
+    def __init__(
+        self,
+        input_size: Size,
+        hidden_size: Size,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._set(input_size, hidden_size, bias, dtype, rng)
+
+    def step(self) -> Callable[..., Any]:
+        """Return the recurrence."""
+        return _gru_step
+
+
+class LastStep(Module):
+    """The output of a recurrent layer at the last step: what a classifier of sequences looks at.
+
+    Takes what a recurrent layer returns, ``(output, state)``, with ``batch_first``: ``(N, T, H)``
+    gives ``(N, H)``. A bidirectional layer's backward half is taken at the first step, where it has
+    seen everything.
+    """
+
+    @checked
+    def __init__(self, bidirectional: bool = False) -> None:
+        self.bidirectional = bidirectional
+
+    def forward(self, output: Any) -> Any:
+        """Return the last hidden state."""
+        x = output[0] if isinstance(output, tuple) else output
+        if not self.bidirectional:
+            return x[:, -1]
+        half = shape_of(x)[-1] // 2
+        return cat([x[:, -1, :half], x[:, 0, half:]], -1)
