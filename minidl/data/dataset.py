@@ -30,7 +30,8 @@ class ArrayDataset:
     inputs
         ``(N, *sample_shape)``, for images ``(N, C, H, W)``; uint8 (0..255) or floating.
     targets
-        ``(N,)``, the index of each sample's class; any integer dtype, held as int64.
+        ``(N,)``, the index of each sample's class; any integer dtype, held as int64. Or floating
+        numbers ``(N,)`` or ``(N, K)``, to be predicted as they are; then there are no classes.
     classes
         The name of each class, in the order of the indices; empty where classes have no names.
     name
@@ -55,7 +56,7 @@ class ArrayDataset:
     """
 
     inputs: NDArray[Any]
-    targets: NDArray[np.int64]
+    targets: NDArray[Any]
     classes: tuple[str, ...] = field(default=(), kw_only=True)
     name: str = field(default="data", kw_only=True)
 
@@ -63,15 +64,22 @@ class ArrayDataset:
         inputs, targets = np.asarray(self.inputs), np.asarray(self.targets)
         if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
             raise TypeError(f"{self.name}: inputs must be uint8 or floating, got {inputs.dtype}")
-        if not np.issubdtype(targets.dtype, np.integer):
-            raise TypeError(f"{self.name}: targets must be integers, got {targets.dtype}")
-        if inputs.ndim < 1 or targets.ndim != 1 or len(inputs) != len(targets):
+        numbers = np.issubdtype(targets.dtype, np.floating)
+        if not numbers and not np.issubdtype(targets.dtype, np.integer):
+            raise TypeError(
+                f"{self.name}: targets must be integers (classes) or floating, got {targets.dtype}"
+            )
+        ranks = (1, 2) if numbers else (1,)
+        if inputs.ndim < 1 or targets.ndim not in ranks or len(inputs) != len(targets):
             raise ValueError(
                 f"{self.name}: expected inputs (N, *sample_shape) and targets (N,) of one length, "
                 f"got inputs {inputs.shape} and targets {targets.shape}"
             )
-        targets = targets.astype(np.int64, copy=False)
-        _check_targets(targets, classes=len(self.classes), name=self.name)
+        if numbers and self.classes:
+            raise ValueError(f"{self.name}: floating targets have no classes, got {self.classes}")
+        if not numbers:
+            targets = targets.astype(np.int64, copy=False)
+            _check_targets(targets, classes=len(self.classes), name=self.name)
         object.__setattr__(self, "inputs", _read_only(inputs))
         object.__setattr__(self, "targets", _read_only(targets))
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -84,7 +92,7 @@ class ArrayDataset:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: Index) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def __getitem__(self, index: Index) -> tuple[NDArray[Any], NDArray[Any]]:
         """Inputs and targets at an index, a slice (read-only views) or an index array (copies)."""
         return np.asarray(self.inputs[index]), np.asarray(self.targets[index])
 
@@ -153,21 +161,25 @@ def split(
     (80, array([2, 2, 2, 2, 2, 2, 2, 2, 2, 2]))
     """
     rng = np.random.default_rng(seed)
+    if dataset.targets.dtype.kind == "f":  # numbers have no classes
+        held = np.zeros(len(dataset), dtype=bool)
+        held[rng.permutation(len(dataset))[: round(fraction * len(dataset))]] = True
+        return _part(dataset, ~held, name="rest"), _part(dataset, held, name="held_out")
     sizes = np.bincount(dataset.targets)
     held = np.zeros(len(dataset), dtype=bool)
-    for label, share in enumerate(_shares(sizes, total=round(fraction * len(dataset)))):
+    for label, share in enumerate(shares(sizes, total=round(fraction * len(dataset)))):
         members = np.flatnonzero(dataset.targets == label)
         held[rng.permutation(members)[:share]] = True
     return _part(dataset, ~held, name="rest"), _part(dataset, held, name="held_out")
 
 
-def _shares(sizes: NDArray[np.intp], *, total: int) -> NDArray[np.intp]:
+def shares(sizes: NDArray[Any], *, total: int) -> NDArray[Any]:
     """``total`` divided in proportion to ``sizes``, by the method of largest remainders."""
     # in whole numbers: floating-point remainders would break ties differently from class to class
-    shares, remainders = np.divmod(sizes * total, max(1, sizes.sum()))
+    whole, remainders = np.divmod(sizes * total, max(1, sizes.sum()))
     most_lost = np.argsort(-remainders, kind="stable")
-    shares[most_lost[: total - shares.sum()]] += 1
-    return shares
+    whole[most_lost[: total - int(whole.sum())]] += 1
+    return whole
 
 
 def _part(dataset: ArrayDataset, chosen: NDArray[np.bool_], *, name: str) -> ArrayDataset:

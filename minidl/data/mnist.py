@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from minidl.data.dataset import ArrayDataset
 from minidl.data.idx import read_idx
+from minidl.data.readers import DatasetFiles
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -36,7 +37,7 @@ class IDXFiles(NamedTuple):
     test_labels: Path
 
 
-class _Digits:
+class _Digits(DatasetFiles):
     """What the whole database and its sample have in common."""
 
     name: str
@@ -47,7 +48,6 @@ class _Digits:
     #: uses them too, so that a model trained on one can be evaluated on the other.
     mean: float = 0.1307
     std: float = 0.3081
-    sample_shape: tuple[int, int, int] = (1, 28, 28)
 
     def _read(self, files: IDXFiles) -> None:
         self.train = self._read_pair(files.train_images, files.train_labels, part="train")

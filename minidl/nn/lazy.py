@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, get_type_hints
 
 from minidl import arguments
 from minidl.nn import conv, linear, normalization
@@ -46,11 +46,14 @@ class Lazy(Module):
     Linear(5, 3)  # weight (3, 5); bias (3,); 18 parameters
     """
 
-    becomes: ClassVar[type[Module] | None] = None
-
     def __init__(self, cls: type[Module], /, *args: Any, **kwargs: Any) -> None:
         self._cls = cls
         self._arguments = _check(cls, args, kwargs)
+
+    @property
+    def becomes_class(self) -> type[Module]:
+        """The class of the layer that it will be."""
+        return self._cls
 
     def require_sizes(self) -> None:
         """Raise: there are no tensors yet.
@@ -136,7 +139,7 @@ def _check(cls: type[Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return dict(given)
 
 
-def _lazy(cls: type[Module]) -> type[Lazy]:
+def _lazy(cls: type[Module]) -> Any:
     """Make the lazy class of a layer, under PyTorch's name for it."""
 
     def construct(self: Lazy, *args: Any, **kwargs: Any) -> None:
@@ -145,7 +148,7 @@ def _lazy(cls: type[Module]) -> type[Lazy]:
     sizes = ", ".join(f"``{name}``" for name in cls.infer)
     name = f"Lazy{cls.__name__}"
     doc = f"`{cls.__name__}` whose {sizes} the first input decides."
-    space = {"__init__": construct, "__doc__": doc, "__module__": __name__, "becomes": cls}
+    space = {"__init__": construct, "__doc__": doc, "__module__": __name__}
     return type(name, (Lazy,), space)
 
 

@@ -13,8 +13,9 @@ from minidl.autograd.primitive import describe
 if TYPE_CHECKING:
     from minidl.nn.module import Module
 
-#: Errors that a wrong call of a layer raises.
-CALLER = (ValueError, TypeError, IndexError, RuntimeError)
+#: Errors that a wrong call of a layer raises, and those of them whose message is told.
+CALLER = (ValueError, TypeError, IndexError, RuntimeError, MemoryError)
+TOLD = (ValueError, TypeError, IndexError, RuntimeError)
 
 
 class Place:
@@ -23,7 +24,10 @@ class Place:
     def __init__(self, error: BaseException, module: Module, inputs: tuple[Any, ...]) -> None:
         self.message = str(error)
         self.module = self.outermost = module
+        #: The modules that the error came through, the innermost first.
+        self.trail = [module]
         self.path: list[str] = []
+        self.given = inputs
         self.inputs = ", ".join(map(_brief, inputs)) or "nothing"
 
     def within(self, parent: Module) -> None:
@@ -33,6 +37,7 @@ class Place:
                 self.path[:0] = name.split(".") if name else []
                 break
         self.outermost = parent
+        self.trail.append(parent)
 
     def __str__(self) -> str:
         own = repr(self.module).partition("\n")[0].partition("  # ")[0]
@@ -51,9 +56,8 @@ def locate(error: Exception, module: Module, inputs: tuple[Any, ...]) -> None:
     """Add to an exception's message which module it passed through, and what that was given."""
     place: Place | None = getattr(error, "place", None)
     if place is None:
-        if type(error) not in CALLER or len(error.args) != 1:
-            return  # a class of its own has a message of its own
         place = error.place = Place(error, module, inputs)  # type: ignore[attr-defined]
     else:
         place.within(module)
-    error.args = (str(place),)
+    if type(error) in TOLD and len(error.args) == 1:  # another class has a message of its own
+        error.args = (str(place),)

@@ -3,6 +3,6 @@
 from minidl.optim.algorithms import SGD, Adam, AdamW
 from minidl.optim.clipping import clip_grad_norm_
 from minidl.optim.optimizer import Optimizer
-from minidl.optim.schedules import CosineAnnealingLR
+from minidl.optim.schedules import CosineAnnealingLR, Schedule
 
-__all__ = ["SGD", "Adam", "AdamW", "CosineAnnealingLR", "Optimizer", "clip_grad_norm_"]
+__all__ = ["SGD", "Adam", "AdamW", "CosineAnnealingLR", "Optimizer", "Schedule", "clip_grad_norm_"]

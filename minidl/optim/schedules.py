@@ -8,7 +8,11 @@ from minidl.arguments import Count, NonNegative, Size, checked
 from minidl.optim.optimizer import Optimizer
 
 
-class CosineAnnealingLR:
+class Schedule:
+    """Base of all schedules."""
+
+
+class CosineAnnealingLR(Schedule):
     """Linear warm-up to the optimizer's rate, then half a cosine down to ``min_lr``.
 
     At step t (from 0) of ``total_steps``, with u = (t - warmup) / (total - warmup):

@@ -1,9 +1,8 @@
 """From a checked config to the objects it names.
 
-Sizes that follow from the data need not be written: each layer is shown the shape that the layers
-before it make of one sample, and takes the argument named by its class's ``infer`` from there.
-So an image too small for its kernel is found here, at its line in the config, before anything
-is created.
+Sizes that follow from the data need not be written: a layer without them is lazy, and takes the
+arguments named by its class's ``infer`` from the first batch, which is a probe made here. So an
+image too small for its kernel is found at its line in the config, before anything is created.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.data import ArrayDataset, DataLoader, split
-from minidl.nn import CrossEntropyLoss, Module, MSELoss, Sequential
+from minidl.data.augment import Compose
+from minidl.nn import CrossEntropyLoss, Lazy, Module, MSELoss
 from minidl.nn.functional import one_hot
+from minidl.nn.places import Place
 from minidl.optim import Optimizer
 from minidl.tensor import Tensor
-from minidl.train.config import Config
+from minidl.train.config import Config, ConfigError
 from minidl.train.schema import Registry, Spec, registry
 
 Path = tuple[str | int, ...]
@@ -72,7 +73,13 @@ def build_data(config: Config) -> Data:
 
         path = ("data", "batch_size")
         train = loader(
-            rest, spec.batch_size, shuffle=True, seed=config.seed, drop_last=spec.drop_last
+            rest,
+            spec.batch_size,
+            shuffle=True,
+            seed=config.seed,
+            drop_last=spec.drop_last,
+            augment=_augmentation(config, len(dataset.classes)),
+            prefetch=spec.prefetch,
         )
         # Evaluation keeps no graph, so its batches may be larger; they do not change its result.
         large = max(spec.batch_size, 256)
@@ -91,6 +98,21 @@ def build_data(config: Config) -> Data:
         raise config.problem(path, str(error)) from error
 
 
+def _augmentation(config: Config, num_classes: int) -> Compose | None:
+    """Make the augmentations that the config names, in their order."""
+    made = []
+    for i, spec in enumerate(config.data.augment):
+        cls = registry()["augment"][spec.type]
+        arguments = spec.arguments()
+        if "num_classes" in inspect.signature(cls).parameters:
+            arguments.setdefault("num_classes", num_classes)
+        try:
+            made.append(cls(**arguments))
+        except (ValueError, TypeError) as error:
+            raise config.problem(("data", "augment", i), str(error)) from error
+    return Compose(made) if made else None
+
+
 def build_model(config: Config, sample_shape: Sequence[int], rng: np.random.Generator) -> Module:
     """Make the model, inferring the sizes that the config leaves out.
 
@@ -106,45 +128,73 @@ def build_model(config: Config, sample_shape: Sequence[int], rng: np.random.Gene
     ConfigError
         An argument or a shape does not fit; placed at the layer's line.
     """
+    places: dict[int, Path] = {}
+    model = _make_module(config, config.model, ("model",), rng, places)
     # Two samples: batch normalization in training would refuse a single one.
     probe = Tensor(np.zeros((2, *sample_shape), np.float32))
-    model, _ = _build_module(config, config.model, ("model",), probe, rng)
-    return model
+    try:
+        with no_grad():
+            model.eval()(probe)
+    except (ValueError, TypeError, IndexError, MemoryError, RuntimeError) as error:
+        raise _misfit(config, error, places) from error
+    return model.train()
 
 
-def _build_module(
-    config: Config, spec: Spec, path: Path, x: Any, rng: np.random.Generator
-) -> tuple[Module, Any]:
-    """Make one module and what it makes of ``x``."""
-    cls = registry()["model"][spec.type]
-    if cls is Sequential:
-        modules = []
-        for i, layer in enumerate(spec.arguments()["layers"]):
-            module, x = _build_module(config, layer, (*path, "layers", i), x, rng)
-            modules.append(module)
-        return Sequential(*modules), x
-    arguments = spec.arguments()
-    assert issubclass(cls, Module)
-    for name, axis in cls.infer.items():
-        if name not in arguments:
-            if not -x.ndim <= axis < x.ndim:
-                raise config.problem(
-                    path,
-                    f"{spec.type}: `{name}` cannot be inferred from an input of shape "
-                    f"{_shown(x)}; give it, or check the layer before",
-                )
-            arguments[name] = x.shape[axis]
-    if "rng" in inspect.signature(cls).parameters:
+def _misfit(config: Config, error: Exception, places: dict[int, Path]) -> ConfigError:
+    """Return the error of a layer that does not fit, at the line where it was written."""
+    place: Place | None = getattr(error, "place", None)
+    if place is None:
+        return config.problem(("model",), str(error))
+    written = next((m for m in place.trail if id(m) in places), place.trail[-1])
+    name, message = type(written).__name__, place.message
+    if isinstance(written, Lazy):
+        name = written.becomes_class.__name__
+    if written is place.module and place.given:
+        shown = _shown(place.given[0]) if hasattr(place.given[0], "shape") else "()"
+        message = f"{name} on an input of shape {shown}: {message.removeprefix(f'{name}: ')}"
+    else:
+        message = str(place).replace("\n  in ", "; in ")
+    return config.problem(places.get(id(written), ("model",)), message)
+
+
+def _make_module(
+    config: Config, spec: Spec, path: Path, rng: np.random.Generator, places: dict[int, Path]
+) -> Module:
+    """Make one module and those in it; note in ``places`` where each was written."""
+    cls: Any = registry()["model"][spec.type]
+    positional: list[Module] = []
+    arguments: dict[str, Any] = {}
+    for name, value in spec.arguments().items():
+        if isinstance(value, Spec):
+            value = _make_module(config, value, (*path, name), rng, places)
+        elif isinstance(value, list) and value and isinstance(value[0], Spec):
+            value = [
+                _make_module(config, part, (*path, name, i), rng, places)
+                for i, part in enumerate(value)
+            ]
+        if name == "layers" and "layers" not in _keywords(cls):
+            positional = value
+        else:
+            arguments[name] = value
+    if "rng" in _keywords(cls):
         arguments["rng"] = rng
     try:
-        module = cls(**arguments).eval()
-        with no_grad():
-            x = module(x)
+        if any(name not in arguments for name in cls.infer):
+            module: Module = Lazy(cls, **arguments)
+        elif positional and "connection" in arguments:
+            module = cls(arguments.pop("connection"), *positional, **arguments)
+        else:
+            module = cls(*positional, **arguments)
     except (ValueError, TypeError, IndexError, MemoryError) as error:
-        raise config.problem(
-            path, f"{spec.type} on an input of shape {_shown(x)}: {error}"
-        ) from error
-    return module.train(), x
+        raise config.problem(path, f"{spec.type}: {error}") from error
+    places[id(module)] = path
+    return module
+
+
+def _keywords(cls: type[Module]) -> set[str]:
+    """Return the names of arguments that can be given by name."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name for p in parameters if p.kind is not p.VAR_POSITIONAL}
 
 
 def _shown(x: Any) -> str:
@@ -172,6 +222,8 @@ class Experiment:
         """
         if isinstance(self.loss, CrossEntropyLoss):
             truth = labels.numpy()
+            if truth.ndim == 2:  # probabilities, as mixing makes them: one loss a sample
+                return loss, float(len(truth))
             truth = truth[truth != self.loss.ignore_index]
             classes = self.loss.weight
             weight = float(len(truth) if classes is None else classes.numpy()[truth].sum())
@@ -187,7 +239,7 @@ class Experiment:
 
     def targets(self, labels: Tensor) -> Tensor:
         """Return class labels as the loss takes them: as one-hot floats for a squared error."""
-        if isinstance(self.loss, MSELoss):
+        if isinstance(self.loss, MSELoss) and labels.ndim == 1:
             hot: Tensor = one_hot(labels, len(self.data.classes)).to(np.float32)
             return hot
         return labels
@@ -217,16 +269,19 @@ def build(config: Config) -> Experiment:
     total_steps = config.trainer.epochs * len(data.train)
     schedule = None
     if config.schedule is not None:
-        schedule = _construct(config, "schedule", config.schedule, optimizer, total_steps)
+        cls = registry()["schedule"][config.schedule.type]
+        known = inspect.signature(cls).parameters
+        more = {"total_steps": total_steps} if "total_steps" in known else {}
+        schedule = _construct(config, "schedule", config.schedule, optimizer, **more)
     experiment = Experiment(data, model, loss, optimizer, schedule, rng, total_steps)
     _check_loss(config, experiment)
     return experiment
 
 
-def _construct(config: Config, section: str, spec: Spec, *positional: Any) -> Any:
+def _construct(config: Config, section: str, spec: Spec, *positional: Any, **more: Any) -> Any:
     classes: Registry = registry()
     try:
-        return classes[section][spec.type](*positional, **spec.arguments())
+        return classes[section][spec.type](*positional, **more, **spec.arguments())
     except (ValueError, TypeError) as error:
         raise config.problem((section,), str(error)) from error
 

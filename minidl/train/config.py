@@ -229,7 +229,7 @@ def _check(source: Source, classes: Registry | None) -> Config:
     if not isinstance(data, dict):
         source.report(source.root.place, f"a config is a mapping of sections, got {show(data)}")
         raise ConfigError(source.problems)
-    model, specs = _shape(classes)
+    model, _ = _shape(classes, _types(data))
     config = None
     try:
         config = model.model_validate(data)
@@ -239,7 +239,8 @@ def _check(source: Source, classes: Registry | None) -> Config:
             "trainer": TrainerSection,
             "tracking": TrackingSection,
         }
-        Diagnosis(source, sections, specs).report(error.errors(include_url=False))
+        everything = _shape(classes)[1]  # to say what else there is
+        Diagnosis(source, sections, everything).report(error.errors(include_url=False))
     _check_monitor(source, data)
     source.problems += source.root.faults()
     if config is None or source.problems:
@@ -265,18 +266,60 @@ def _check_monitor(source: Source, data: dict[str, Any]) -> None:
         )
 
 
-def _shape(classes: Registry | None) -> tuple[type[Config], SpecModels]:
+def _types(data: Any) -> frozenset[str]:
+    """Return all names of classes that a config mentions."""
+    found: set[str] = set()
+    stack = [data]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if isinstance(name := value.get("type"), str):
+                found.add(name)
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+    return frozenset(found)
+
+
+def _shape(
+    classes: Registry | None, mentioned: frozenset[str] | None = None
+) -> tuple[type[Config], SpecModels]:
+    """Return the model of configs, and of each class.
+
+    Parameters
+    ----------
+    mentioned
+        Only these classes: some 200 take a second to make models of, and a config names ten.
+    """
     known = registry() if classes is None else classes
+    if mentioned is not None:
+        known = {section: _wanted(named, mentioned) for section, named in known.items()}
     shape: tuple[type[Config], SpecModels] = _shape_of(
         tuple((name, tuple(named.items())) for name, named in known.items())
     )
     return shape
 
 
-@functools.lru_cache(maxsize=8)
+def _wanted(named: Mapping[str, type], mentioned: frozenset[str]) -> dict[str, type]:
+    """Return the classes mentioned, and others up to two: with one there is nothing to choose."""
+    wanted = {name: cls for name, cls in named.items() if name in mentioned or name in _ALWAYS}
+    for name, cls in named.items():
+        if len(wanted) >= 2:
+            break
+        wanted[name] = cls
+    return wanted
+
+
+#: The loss that a config has without saying so.
+_ALWAYS = frozenset({"CrossEntropyLoss"})
+
+
+@functools.lru_cache(maxsize=32)
 def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> Any:
     specs = spec_models({name: dict(named) for name, named in known})
-    fields: dict[str, Any] = {name: (one_of(named), ...) for name, named in specs.items()}
+    fields: dict[str, Any] = {
+        name: (one_of(named), ...) for name, named in specs.items() if name != "augment"
+    }
     if loss := specs["loss"].get("CrossEntropyLoss"):
         usual = functools.partial(loss, type="CrossEntropyLoss")
         fields["loss"] = (fields["loss"][0], Field(default_factory=usual))

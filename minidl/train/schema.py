@@ -11,11 +11,12 @@ import collections.abc
 import inspect
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import (
     Annotated,
     Any,
     ClassVar,
+    ForwardRef,
     Literal,
     TypeAlias,
     Union,
@@ -27,30 +28,55 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field, Strict, create_model
 
 from minidl.arguments import Bound
+from minidl.nn.module import Module
 
 Registry: TypeAlias = Mapping[str, Mapping[str, type]]
 SpecModels: TypeAlias = dict[str, dict[str, type["Spec"]]]
 
 # Filled in by the builder and the trainer: a config has no way to write them.
-NOT_IN_YAML = frozenset({"self", "params", "dtype", "rng", "device", "optimizer", "total_steps"})
+NOT_IN_YAML = frozenset(
+    ["self", "params", "dtype", "rng", "device", "optimizer", "total_steps", "generator"]
+)
 
 
 def registry() -> dict[str, dict[str, type]]:
     """Return the classes that a config can name, by section and name."""
-    from minidl import data, nn, optim
+    from minidl import data, models, nn, optim
+    from minidl.data import augment
 
-    layers = "Sequential Linear Conv2d MaxPool2d AvgPool2d ReLU Tanh Sigmoid GELU Flatten Dropout"
+    modules = {**_classes(nn, nn.Module), **_classes(models, nn.Module)}
+    losses = {name: cls for name, cls in modules.items() if issubclass(cls, nn.Loss)}
+    kinds = (nn.Loss, nn.Lazy)  # a layer is lazy where a size is left out
+    holders = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+    bases = {"Module", "FunctionModule", "Loss"}
     return {
-        "data": _named(data, "MNIST MNISTSample"),
-        "model": _named(nn, f"{layers} BatchNorm1d BatchNorm2d"),
-        "loss": _named(nn, "CrossEntropyLoss MSELoss"),
-        "optimizer": _named(optim, "SGD Adam AdamW"),
-        "schedule": _named(optim, "CosineAnnealingLR"),
+        "data": _classes(data, data.DatasetFiles, without={"DatasetFiles"}),
+        "augment": _classes(augment, object, without={"Augment", "Compose"}),
+        "model": {
+            name: cls
+            for name, cls in modules.items()
+            if not issubclass(cls, (*kinds, *holders)) and name not in bases
+        },
+        "loss": {name: cls for name, cls in losses.items() if name not in bases},
+        "optimizer": _classes(optim, optim.Optimizer, without=NOT_IN_RUNS),
+        "schedule": _classes(optim, optim.Schedule, without=NOT_IN_RUNS),
     }
 
 
-def _named(module: types.ModuleType, names: str) -> dict[str, type]:
-    return {name: getattr(module, name) for name in names.split()}
+#: Optimizers and schedules that take functions or other objects, which YAML cannot say.
+NOT_IN_RUNS = frozenset({"Optimizer", "Schedule"})
+
+
+def _classes(
+    module: types.ModuleType, base: type, without: Collection[str] = ()
+) -> dict[str, type]:
+    """Return the public classes of a module that descend from ``base``."""
+    found = {}
+    for name in sorted(module.__all__):
+        value = getattr(module, name)
+        if isinstance(value, type) and issubclass(value, base) and name not in without:
+            found[name] = value
+    return found
 
 
 class Section(BaseModel):
@@ -70,6 +96,7 @@ class Spec(Section):
     """What a config says of one object: its class's name, and arguments for its constructor."""
 
     inferred: ClassVar[frozenset[str]] = frozenset()
+    holds_specs: ClassVar[bool] = False
     not_arguments: ClassVar[frozenset[str]] = frozenset({"type"})
 
     type: str
@@ -93,7 +120,7 @@ class DataSpec(Spec):
     """A dataset, and how it is cut into batches."""
 
     not_arguments: ClassVar[frozenset[str]] = frozenset(
-        {"type", "batch_size", "val_fraction", "drop_last"}
+        {"type", "batch_size", "val_fraction", "drop_last", "augment", "prefetch"}
     )
 
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -102,6 +129,10 @@ class DataSpec(Spec):
     """Part of the training samples that is held back for validation; 0 for none."""
     drop_last: bool = False
     """Leave out an epoch's last batch where it is smaller than the others."""
+    augment: Annotated[list[Any], Field(max_length=0)] = []
+    """How training samples are changed before a model sees them, in this order."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """Batches made ahead in a thread while the step before is computed; 0 for none."""
 
 
 def plain(value: Any) -> Any:
@@ -126,10 +157,17 @@ def spec_models(classes: Registry) -> SpecModels:
     models: SpecModels = {}
     for section, named in classes.items():
         base = DataSpec if section == "data" else Spec
-        models[section] = {name: _spec_model(name, named[name], base) for name in named}
-    layers = one_of(models["model"])
-    for model in models["model"].values():  # Sequential holds layers, itself among them
-        model.model_rebuild(force=True, _types_namespace={"Layer": layers})
+        models[section] = {
+            name: _spec_model(name, named[name], base, augmented=bool(classes.get("augment")))
+            for name in named
+        }
+    space = {"Layer": one_of(models["model"])}
+    if models.get("augment"):
+        space["Augmentation"] = one_of(models["augment"])
+    for section in ("model", "data"):
+        for model in models[section].values():  # Sequential holds layers, itself among them
+            if model.holds_specs:
+                model.model_rebuild(force=True, _types_namespace=space)
     return models
 
 
@@ -140,14 +178,19 @@ def one_of(models: Mapping[str, type[Spec]]) -> Any:
     return Annotated[Union[tuple(models.values())], Field(discriminator="type")]  # noqa: UP007
 
 
-def _spec_model(name: str, cls: type, base: type[Spec]) -> type[Spec]:
+def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> type[Spec]:
     inferred = frozenset(getattr(cls, "infer", {}))
     fields: dict[str, Any] = {"type": (Literal[name], ...)}
+    holds = base is DataSpec and augmented
+    if holds:
+        fields["augment"] = (list["Augmentation"], Field(default_factory=list))  # type: ignore[name-defined]  # noqa: F821
     for parameter, hint in _parameters(cls):
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             fields["layers"] = (Annotated[list["Layer"], Field(min_length=1)], ...)  # type: ignore[name-defined]  # noqa: F821
+            holds = True
             continue
         said = in_yaml(hint)
+        holds = holds or _mentions_layer(said)
         required = parameter.default is inspect.Parameter.empty
         if parameter.name in inferred:
             # A factory and not a default: `in_features: null` stays an error, in JSON Schema too.
@@ -159,7 +202,16 @@ def _spec_model(name: str, cls: type, base: type[Spec]) -> type[Spec]:
     summary = (inspect.getdoc(cls) or name).partition("\n")[0]
     model = create_model(name, __base__=base, __doc__=summary, **fields)
     model.inferred = inferred
+    model.holds_specs = holds
     return model
+
+
+def _mentions_layer(said: Any) -> bool:
+    return said == LAYER or any(_mentions_layer(part) for part in get_args(said))
+
+
+#: Stands for "one of the layers" until these are known.
+LAYER = ForwardRef("Layer")
 
 
 def _parameters(cls: type) -> list[tuple[inspect.Parameter, Any]]:
@@ -182,6 +234,8 @@ def in_yaml(hint: Any) -> Any | None:
     objects drop out of a union.
     """
     origin, arguments = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, Module):
+        return LAYER
     if origin is Annotated:
         inner = in_yaml(arguments[0])
         bounds = [note for note in arguments[1:] if isinstance(note, Bound)]

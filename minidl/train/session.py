@@ -146,8 +146,10 @@ class Session:
         self.progress.step += 1
         if experiment.schedule is not None:
             experiment.schedule.set_step(self.progress.step)
-        guess = logits.detach().numpy().argmax(axis=1)
-        return experiment.mean_loss(value, labels), int(np.count_nonzero(guess == labels.numpy()))
+        guess, truth = logits.detach().numpy().argmax(axis=1), labels.numpy()
+        if truth.ndim == 2:  # mixed samples count for the class that they are most of
+            truth = truth.argmax(axis=1)
+        return experiment.mean_loss(value, labels), int(np.count_nonzero(guess == truth))
 
     def hold_finite(self, value: float, what: str) -> None:
         """Give up where a loss is no longer a number: nothing good comes after it."""

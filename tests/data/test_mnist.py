@@ -154,7 +154,7 @@ def test_mean_and_std_are_those_of_the_training_images(whole: MNIST) -> None:
 def test_the_sample_has_the_interface_of_the_whole() -> None:
     sample = MNISTSample()
     assert (len(sample.train), len(sample.test)) == (6000, 1000)
-    assert sample.train.inputs.shape[1:] == sample.sample_shape == MNIST.sample_shape
+    assert sample.train.inputs.shape[1:] == sample.sample_shape == (1, 28, 28)
     assert sample.train.inputs.dtype == np.uint8
     assert (sample.mean, sample.std, sample.classes) == (MNIST.mean, MNIST.std, MNIST.classes)
     assert (sample.name, sample.train.name) == ("MNISTSample", "MNISTSample/train")

@@ -58,7 +58,10 @@ def test_defaults(load: Load) -> None:
     config = load(SMALL)
     assert config.resolved() == {
         "seed": 0,
-        "data": {"type": "MNISTSample", "batch_size": 64, "val_fraction": 0.1, "drop_last": False},
+        "data": {
+            "type": "MNISTSample", "batch_size": 64, "val_fraction": 0.1, "drop_last": False,
+            "augment": [], "prefetch": 2,
+        },
         "model": {
             "type": "Sequential",
             "layers": [
