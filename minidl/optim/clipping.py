@@ -7,14 +7,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minidl.arguments import Positive, checked
+from minidl.arguments import NonNegative, Positive, checked
 from minidl.autograd.primitive import Array
 from minidl.tensor import Tensor
 
 
+def gradients_of(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
+    """Return the gradients that are there, to be changed in place."""
+    # A Tensor iterates over its rows, which have no gradient: nothing would be clipped.
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [p.grad.detach().numpy() for p in given if p.grad is not None]
+
+
 @checked
-def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: Positive) -> float:
-    """Scale all gradients in place so that their joint 2-norm is at most ``max_norm``.
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: Positive, norm_type: Positive = 2.0
+) -> float:
+    """Scale all gradients in place so that their joint norm is at most ``max_norm``.
 
     ``parameters`` may be a single Tensor; those without a gradient count for nothing.
 
@@ -32,14 +41,79 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: Positive) -
     ----------
     R. Pascanu et al., "On the difficulty of training recurrent neural networks", ICML 2013.
     """
-    # A Tensor iterates over its rows, which have no gradient: nothing would be clipped.
-    given = [parameters] if isinstance(parameters, Tensor) else parameters
-    gradients = [p.grad.detach().numpy() for p in given if p.grad is not None]
-    norm = math.sqrt(sum(_square_norm(g) for g in gradients))
+    gradients = gradients_of(parameters)
+    if norm_type == 2.0:
+        norm = math.sqrt(sum(_square_norm(g) for g in gradients))
+    elif math.isinf(norm_type):
+        norm = max((float(np.abs(g).max(initial=0.0)) for g in gradients), default=0.0)
+    else:
+        wide = (np.abs(g.astype(np.float64)) ** norm_type for g in gradients)
+        norm = float(sum(float(g.sum()) for g in wide) ** (1.0 / norm_type))
     if math.isfinite(norm) and norm > max_norm:
         for gradient in gradients:
             gradient *= max_norm / (norm + 1e-6)
     return norm
+
+
+@checked
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: Positive) -> None:
+    """Hold every element of all gradients within -clip_value..clip_value, in place.
+
+    Raises
+    ------
+    ValueError
+        ``clip_value`` is not above 0.
+    """
+    for gradient in gradients_of(parameters):
+        np.clip(gradient, -clip_value, clip_value, out=gradient)
+
+
+@checked
+def clip_each_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: Positive) -> None:
+    """Scale each gradient by itself so that its 2-norm is at most ``max_norm``, in place.
+
+    Raises
+    ------
+    ValueError
+        ``max_norm`` is not above 0.
+    """
+    for gradient in gradients_of(parameters):
+        norm = math.sqrt(_square_norm(gradient))
+        if math.isfinite(norm) and norm > max_norm:
+            gradient *= max_norm / norm
+
+
+@checked
+def clip_grad_adaptive_(
+    parameters: Tensor | Iterable[Tensor], clip_factor: Positive = 0.01, eps: NonNegative = 1e-3
+) -> None:
+    """Scale the gradient of each unit so that it is at most ``clip_factor`` of the unit's weights.
+
+    A unit is a row of a weight (its first axis); vectors are taken whole. ``eps`` stands for the
+    norm of units that are zero.
+
+    Raises
+    ------
+    ValueError
+        A number is out of bounds.
+
+    References
+    ----------
+    A. Brock et al., "High-Performance Large-Scale Image Recognition Without Normalization", ICML
+    2021, equation 3.
+    """
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
+    for parameter in given:
+        if parameter.grad is None:
+            continue
+        gradient, weight = parameter.grad.detach().numpy(), parameter.detach().numpy()
+        over = tuple(range(1, weight.ndim)) if weight.ndim > 1 else None
+        size = np.sqrt(np.sum(weight * weight, axis=over, keepdims=True))
+        slope = np.sqrt(np.sum(gradient * gradient, axis=over, keepdims=True))
+        limit = clip_factor * np.maximum(size, eps)
+        gradient *= np.where(slope > limit, limit / np.maximum(slope, 1e-6), 1.0).astype(
+            gradient.dtype
+        )
 
 
 def _square_norm(gradient: Array) -> float:

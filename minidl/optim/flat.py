@@ -7,6 +7,7 @@ leaf is told to put gradients into the piece of the gradient array, so nothing i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -19,12 +20,24 @@ from minidl.tensor import Tensor
 
 
 class Segment(NamedTuple):
-    """Neighbouring parameters that take the same step."""
+    """Neighbouring parameters that take the same step, end to end."""
 
     value: Array
     grad: Array
     state: dict[str, Array]
     step: int
+    #: The shape of each parameter in it.
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    def tensors(self) -> Iterator[Segment]:
+        """Yield the parameters one by one, in their shapes: views of the flat arrays."""
+        start = 0
+        for shape in self.shapes:
+            piece = slice(start, start + math.prod(shape))
+            start = piece.stop
+            state = {name: array[piece].reshape(shape) for name, array in self.state.items()}
+            value, grad = self.value[piece].reshape(shape), self.grad[piece].reshape(shape)
+            yield Segment(value, grad, state, self.step, (shape,))
 
 
 class FlatParameters:
@@ -106,5 +119,6 @@ class FlatParameters:
                 self.grad[piece],
                 {name: array[piece] for name, array in self.state.items()},
                 self.steps[last],
+                tuple(self.parameters[i].shape for i in range(ready[start], last + 1)),
             )
             start = end

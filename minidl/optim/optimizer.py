@@ -6,7 +6,7 @@ A subclass names its settings and state and defines `update`, its formula on fla
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, get_type_hints
 
 import numpy as np
@@ -40,6 +40,8 @@ class Optimizer:
 
     #: Names of the arrays kept for each parameter.
     state_names: ClassVar[tuple[str, ...]] = ()
+    #: State that a saved optimizer may lack, and the setting without which it may.
+    optional_state: ClassVar[Mapping[str, str]] = {}
     #: Settings of PyTorch's optimizer of this name that this one has for good.
     fixed: ClassVar[Mapping[str, Any]] = {}
 
@@ -121,15 +123,28 @@ class Optimizer:
         """
         raise TypeError(f"{type(self).__name__} has no update(); define its formula there")
 
-    def step(self) -> None:
+    def derived_state(self, step: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return state that follows from the step, for those who read `state_dict`."""
+        return {}
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
 
         Outputs computed before can no longer be walked backward where they used a parameter.
+
+        Parameters
+        ----------
+        closure
+            Is called first, to compute loss and gradients; what it returns is returned.
         """
+        loss = None if closure is None else closure()
         for settings, parts in zip(self.param_groups, self._flat, strict=True):
             for part in parts:
                 for segment in part.segments():
+                    if settings.get("maximize"):
+                        segment = segment._replace(grad=-segment.grad)
                     self.update(segment, settings)
+        return loss
 
     def zero_grad(self) -> None:
         """Forget all gradients. A gradient to be kept must be cloned: its memory is used again."""
@@ -149,14 +164,17 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return state by the parameters' numbers, and settings, in PyTorch's layout."""
         state = {}
+        owners = [group for group in self.param_groups for _ in group["params"]]
         for number, (part, i) in enumerate(self._places()):
             if part.steps[i]:
                 shape = part.parameters[i].shape
                 arrays = {
                     name: Tensor(array[part.pieces[i]].reshape(shape).copy())
                     for name, array in part.state.items()
+                    if owners[number].get(self.optional_state.get(name, ""), True)
                 }
-                state[number] = {"step": part.steps[i], **arrays}
+                more = self.derived_state(part.steps[i], owners[number])
+                state[number] = {"step": part.steps[i], **arrays, **more}
         groups, number = [], 0
         for group in self.param_groups:
             count = len(group["params"])
@@ -184,7 +202,7 @@ class Optimizer:
             )
         settings = [self._settings(group) for group in groups]
         places = self._places()
-        self._check_state(state, places)
+        self._check_state(state, places, settings)
         for group, saved in zip(self.param_groups, settings, strict=True):
             group.update(saved)
         for number, (part, i) in enumerate(places):
@@ -193,7 +211,8 @@ class Optimizer:
             part.steps[i] = int(entry.get("step", 1)) if entry else 0
             for name, array in part.state.items():
                 piece = array[part.pieces[i]]
-                piece[...] = np.asarray(entry[name]).reshape(-1) if entry else 0.0
+                known = entry is not None and entry.get(name) is not None
+                piece[...] = np.asarray(entry[name]).reshape(-1) if known else 0.0  # type: ignore[index]
 
     def _settings(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of this optimizer in a saved group; others must be off, or as they are here."""
@@ -209,8 +228,17 @@ class Optimizer:
         self.check({**self.defaults, **settings})
         return settings
 
+    def _wants(self, name: str, groups: list[dict[str, Any]]) -> bool:
+        """Whether state of this name must be there, with the settings of these groups."""
+        if name not in self.optional_state:
+            return True
+        return any(group.get(self.optional_state[name]) for group in groups)
+
     def _check_state(
-        self, state: Mapping[int, Mapping[str, Any]], places: list[tuple[FlatParameters, int]]
+        self,
+        state: Mapping[int, Mapping[str, Any]],
+        places: list[tuple[FlatParameters, int]],
+        groups: list[dict[str, Any]],
     ) -> None:
         for number, entry in state.items():
             if not 0 <= number < len(places):
@@ -220,6 +248,8 @@ class Optimizer:
             part, i = places[number]
             shape = part.parameters[i].shape
             for name in self.state_names:
+                if entry.get(name) is None and not self._wants(name, groups):
+                    continue
                 if name not in entry or np.shape(entry[name]) != shape:
                     got = np.shape(entry[name]) if name in entry else "nothing"
                     raise ValueError(

@@ -59,12 +59,20 @@ def registry() -> dict[str, dict[str, type]]:
         },
         "loss": {name: cls for name, cls in losses.items() if name not in bases},
         "optimizer": _classes(optim, optim.Optimizer, without=NOT_IN_RUNS),
-        "schedule": _classes(optim, optim.Schedule, without=NOT_IN_RUNS),
+        "schedule": {
+            **_classes(optim, optim.Schedule, without=NOT_IN_RUNS),
+            "ReduceLROnPlateau": optim.ReduceLROnPlateau,
+        },
     }
 
 
 #: Optimizers and schedules that take functions or other objects, which YAML cannot say.
-NOT_IN_RUNS = frozenset({"Optimizer", "Schedule"})
+NOT_IN_RUNS = frozenset(
+    [
+        *("Optimizer", "LBFGS", "Schedule", "LambdaLR", "MultiplicativeLR", "SequentialLR"),
+        "ChainedScheduler",
+    ]
+)
 
 
 def _classes(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.optim import clip_grad_norm_
+from minidl.optim import ReduceLROnPlateau, Schedule, clip_grad_norm_
 from minidl.train.build import Experiment
 from minidl.train.checkpoint import read_arrays, save_checkpoint
 from minidl.train.config import Config, TrainerSection
@@ -125,6 +125,8 @@ class Session:
             self.log(found)
             figures |= found
             self.hold_finite(found["val/loss"], f"the validation loss became {found['val/loss']}")
+        if isinstance(self.experiment.schedule, ReduceLROnPlateau):
+            self.experiment.schedule.step(figures[self.settings.monitor])
         self.keep_best(figures[self.settings.monitor])
         self.checkpoint()
         lr = self.experiment.optimizer.param_groups[0]["lr"]
@@ -144,7 +146,7 @@ class Session:
             clip_grad_norm_(experiment.model.parameters(), self.settings.clip_norm)
         optimizer.step()
         self.progress.step += 1
-        if experiment.schedule is not None:
+        if isinstance(experiment.schedule, Schedule):
             experiment.schedule.set_step(self.progress.step)
         guess, truth = logits.detach().numpy().argmax(axis=1), labels.numpy()
         if truth.ndim == 2:  # mixed samples count for the class that they are most of

@@ -1,12 +1,15 @@
-"""The optimizers: settings and formula each."""
+"""Gradient descent: along the gradient, along its sign."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minidl.arguments import Fraction, NonNegative, Positive, Probability, checked
 from minidl.kernels import optimizers as kernel
+from minidl.optim import rules
 from minidl.optim.flat import Segment
 from minidl.optim.optimizer import Optimizer
 from minidl.tensor import Tensor
@@ -43,6 +46,7 @@ class SGD(Optimizer):
         dampening: Fraction = 0.0,
         weight_decay: NonNegative = 0.0,
         nesterov: bool = False,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -52,6 +56,7 @@ class SGD(Optimizer):
                 "dampening": dampening,
                 "weight_decay": weight_decay,
                 "nesterov": nesterov,
+                "maximize": maximize,
             },
         )
 
@@ -75,12 +80,10 @@ class SGD(Optimizer):
         )
 
 
-class Adam(Optimizer):
-    """Adam: steps scaled by running moments of the gradient.
+class Lion(Optimizer):
+    """Steps of one size, by the sign of momentum.
 
-    ``m ← β₁ m + (1 - β₁) g``, ``v ← β₂ v + (1 - β₂) g²``,
-    ``p ← p - lr · m̂ / (√v̂ + eps)`` with ``m̂ = m / (1 - β₁ᵗ)``, ``v̂ = v / (1 - β₂ᵗ)``;
-    weight decay is added to the gradient.
+    ``p ← (1 - lr · weight_decay) p - lr · sign(β₁ m + (1 - β₁) g)``, ``m ← β₂ m + (1 - β₂) g``.
 
     Raises
     ------
@@ -89,47 +92,35 @@ class Adam(Optimizer):
 
     References
     ----------
-    D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, algorithm 1.
+    X. Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023, algorithm 2.
     """
 
-    state_names: ClassVar = ("exp_avg", "exp_avg_sq")
-    decoupled: ClassVar[bool] = False
-    fixed: ClassVar = {"decoupled_weight_decay": False}
+    state_names: ClassVar = ("exp_avg",)
 
     @checked
     def __init__(
         self,
         params: Params,
-        lr: NonNegative = 1e-3,
+        lr: NonNegative = 1e-4,
         *,
-        betas: tuple[Probability, Probability] = (0.9, 0.999),
-        eps: Positive = 1e-8,
+        betas: tuple[Probability, Probability] = (0.9, 0.99),
         weight_decay: NonNegative = 0.0,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
-        )
+        settings = {"lr": lr, "betas": tuple(betas), "weight_decay": weight_decay}
+        super().__init__(params, {**settings, "maximize": maximize})
 
     def update(self, segment: Segment, settings: Mapping[str, Any]) -> None:
         """Take one step."""
         beta1, beta2 = settings["betas"]
-        kernel.adam(
-            segment.value,
-            segment.grad,
-            segment.state["exp_avg"],
-            segment.state["exp_avg_sq"],
-            step=segment.step,
-            lr=settings["lr"],
-            beta1=beta1,
-            beta2=beta2,
-            eps=settings["eps"],
-            weight_decay=settings["weight_decay"],
-            decoupled=self.decoupled,
-        )
+        for p, g, m in rules.blocks(segment, "exp_avg"):
+            rules.shrink_(p, settings)
+            p -= settings["lr"] * np.sign(beta1 * m + (1.0 - beta1) * g)
+            rules.follow_(m, g, 1.0 - beta2)
 
 
-class AdamW(Adam):
-    """Adam with weight decay decoupled from the gradient: ``p ← (1 - lr · weight_decay) p`` first.
+class Rprop(Optimizer):
+    """Each parameter has a step size of its own, which grows while the gradient keeps its sign.
 
     Raises
     ------
@@ -138,20 +129,40 @@ class AdamW(Adam):
 
     References
     ----------
-    I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2.
+    M. Riedmiller, H. Braun, "A Direct Adaptive Method for Faster Backpropagation Learning: The
+    RPROP Algorithm", ICNN 1993; as implemented by ``torch.optim.Rprop``.
     """
 
-    decoupled: ClassVar = True
-    fixed: ClassVar = {"decoupled_weight_decay": True}
+    state_names: ClassVar = ("prev", "step_size")
 
     @checked
     def __init__(
         self,
         params: Params,
-        lr: NonNegative = 1e-3,
+        lr: NonNegative = 1e-2,
         *,
-        betas: tuple[Probability, Probability] = (0.9, 0.999),
-        eps: Positive = 1e-8,
-        weight_decay: NonNegative = 1e-2,
+        etas: tuple[Probability, Positive] = (0.5, 1.2),
+        step_sizes: tuple[Positive, Positive] = (1e-6, 50.0),
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        settings = {"lr": lr, "etas": tuple(etas), "step_sizes": tuple(step_sizes)}
+        super().__init__(params, {**settings, "maximize": maximize})
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError for factors on the wrong side of 1."""
+        shrink, grow = settings["etas"]
+        if not 0.0 < shrink < 1.0 < grow:
+            raise ValueError(f"Rprop: etas must be below and above 1, got {settings['etas']}")
+
+    def update(self, segment: Segment, settings: Mapping[str, Any]) -> None:
+        """Take one step."""
+        (shrink, grow), (least, most) = settings["etas"], settings["step_sizes"]
+        if segment.step == 1:
+            segment.state["step_size"][...] = settings["lr"]
+        for p, g, before, size in rules.blocks(segment, "prev", "step_size"):
+            agreement = g * before
+            size *= np.where(agreement > 0, grow, np.where(agreement < 0, shrink, 1.0))
+            np.clip(size, least, most, out=size)
+            g = np.where(agreement < 0, p.dtype.type(0.0), g)  # a step too far is not repeated
+            p -= np.sign(g) * size
+            before[...] = g

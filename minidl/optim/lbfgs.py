@@ -1,0 +1,364 @@
+"""L-BFGS: a quasi-Newton method for whole-batch losses, with a line search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from minidl.arguments import NonNegative, Size, checked
+from minidl.autograd.primitive import Array
+from minidl.optim.optimizer import Optimizer
+from minidl.tensor import Tensor
+
+Params = Iterable[Tensor]
+
+
+class LBFGS(Optimizer):
+    """Limited-memory BFGS. ``step(closure)`` evaluates the loss as often as it needs.
+
+    Parameters
+    ----------
+    max_iter
+        Iterations a step.
+    max_eval
+        Evaluations a step; by default 1.25 · max_iter.
+    tolerance_grad, tolerance_change
+        A step ends where the largest gradient, or the change, is at most this.
+    history_size
+        Steps remembered.
+    line_search_fn
+        None for steps of length ``lr``, or ``"strong_wolfe"``.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of bounds, or there is more than one group.
+
+    References
+    ----------
+    D. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization", Math.
+    Programming 45 (1989); line search: J. Nocedal, S. Wright, "Numerical Optimization", algorithms
+    3.5 and 3.6. Constants as in ``torch.optim.LBFGS``.
+    """
+
+    @checked
+    def __init__(
+        self,
+        params: Params,
+        lr: NonNegative = 1.0,
+        *,
+        max_iter: Size = 20,
+        max_eval: Size | None = None,
+        tolerance_grad: NonNegative = 1e-7,
+        tolerance_change: NonNegative = 1e-9,
+        history_size: Size = 100,
+        line_search_fn: Literal["strong_wolfe"] | None = None,
+    ) -> None:
+        if line_search_fn not in (None, "strong_wolfe"):
+            raise ValueError(
+                f"LBFGS: line_search_fn must be 'strong_wolfe' or None, got {line_search_fn!r}"
+            )
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "max_iter": max_iter,
+                "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
+                "tolerance_grad": tolerance_grad,
+                "tolerance_change": tolerance_change,
+                "history_size": history_size,
+                "line_search_fn": line_search_fn,
+            },
+        )
+        if len(self.param_groups) != 1:
+            raise ValueError("LBFGS: parameters are wanted in a single group")
+        self.memory = _Memory()
+
+    # ---- flat views ------------------------------------------------------------------------
+
+    def _gradient(self) -> Array:
+        parts = [
+            np.zeros(p.numel(), p.dtype) if p.grad is None else p.grad.detach().numpy().reshape(-1)
+            for p in self.param_groups[0]["params"]
+        ]
+        return np.concatenate(parts)
+
+    def _values(self) -> Array:
+        return np.concatenate(
+            [p.detach().numpy().reshape(-1) for p in self.param_groups[0]["params"]]
+        )
+
+    def _set(self, values: Array) -> None:
+        start = 0
+        for p in self.param_groups[0]["params"]:
+            p.copy_(values[start : start + p.numel()].reshape(p.shape))
+            start += p.numel()
+
+    # ---- the step --------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take up to ``max_iter`` iterations; return the loss before the first.
+
+        Parameters
+        ----------
+        closure
+            Clears the gradients, computes the loss, calls ``backward`` and returns the loss.
+
+        Raises
+        ------
+        TypeError
+            There is no closure.
+        """
+        if closure is None:
+            raise TypeError("LBFGS: step() wants a closure that computes the loss again")
+        group, memory = self.param_groups[0], self.memory
+        first = closure()
+        loss, gradient = float(first.item()), self._gradient()
+        memory.evaluations += 1
+        used = 1
+        for iteration in range(group["max_iter"]):
+            if not gradient.size or np.abs(gradient).max() <= group["tolerance_grad"]:
+                break
+            memory.iterations += 1
+            memory.turn(gradient, group["history_size"])
+            start, slope = self._values(), float(gradient @ memory.direction)
+            if slope > -group["tolerance_change"]:
+                break
+            rate = group["lr"]
+            if memory.iterations == 1:
+                rate *= min(1.0, 1.0 / float(np.abs(gradient).sum()))
+            memory.gradient, memory.loss = gradient, loss
+            if group["line_search_fn"]:
+                rate, loss, gradient, more = strong_wolfe(
+                    self._along(closure, start, memory.direction),
+                    rate,
+                    Point(0.0, loss, gradient, slope),
+                    memory.direction,
+                    max_iterations=group["max_eval"] - used,
+                )
+                self._set(start + rate * memory.direction)
+            else:
+                self._set(start + rate * memory.direction)
+                more = 0
+                if iteration < group["max_iter"] - 1:
+                    loss, gradient, more = float(closure().item()), self._gradient(), 1
+            memory.rate = rate
+            used += more
+            memory.evaluations += more
+            if (
+                used >= group["max_eval"]
+                or np.abs(gradient).max() <= group["tolerance_grad"]
+                or np.abs(rate * memory.direction).max() <= group["tolerance_change"]
+                or abs(loss - memory.loss) < group["tolerance_change"]
+            ):
+                break
+        return first
+
+    def _along(self, closure: Callable[[], Any], start: Array, direction: Array) -> Any:
+        def at(rate: float) -> Point:
+            self._set(start + rate * direction)
+            loss = float(closure().item())
+            gradient = self._gradient()
+            return Point(rate, loss, gradient, float(gradient @ direction))
+
+        return at
+
+    # ---- state -----------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return settings, and what is remembered of earlier steps."""
+        state = super().state_dict()
+        if self.memory.iterations:
+            state["state"] = {0: self.memory.saved()}
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over settings and memory.
+
+        Raises
+        ------
+        ValueError
+            They do not fit; nothing has been changed.
+        """
+        entry = {int(k): v for k, v in state_dict["state"].items()}.get(0)
+        memory = _Memory.restored(entry) if entry else _Memory()
+        if entry and memory.direction.shape != self._values().shape:
+            raise ValueError(
+                f"LBFGS: state of {memory.direction.size} numbers, and {self._values().size} "
+                "parameters"
+            )
+        super().load_state_dict({**state_dict, "state": {}})
+        self.memory = memory
+
+
+class _Memory:
+    """Steps and changes of the gradient so far, and the direction they lead to."""
+
+    def __init__(self) -> None:
+        self.iterations = self.evaluations = 0
+        self.direction = self.gradient = np.zeros(0)
+        self.loss = self.rate = 0.0
+        self.scale = 1.0
+        self.changes: list[Array] = []
+        self.steps: list[Array] = []
+
+    def turn(self, gradient: Array, size: int) -> None:
+        """Learn from the last step, and choose the next direction."""
+        if self.iterations == 1:
+            self.direction = -gradient
+            return
+        change, step = gradient - self.gradient, self.direction * self.rate
+        curvature = float(change @ step)
+        if curvature > 1e-10:
+            if len(self.changes) == size:
+                self.changes.pop(0)
+                self.steps.pop(0)
+            self.changes.append(change)
+            self.steps.append(step)
+            self.scale = curvature / float(change @ change)
+        # The two loops of Nocedal and Wright, algorithm 7.4.
+        q, shares = -gradient, []
+        for change, step in zip(reversed(self.changes), reversed(self.steps), strict=True):
+            share = float(step @ q) / float(change @ step)
+            shares.append(share)
+            q = q - share * change
+        q = q * self.scale
+        for change, step, share in zip(self.changes, self.steps, reversed(shares), strict=True):
+            q = q + step * (share - float(change @ q) / float(change @ step))
+        self.direction = q
+
+    def saved(self) -> dict[str, Any]:
+        """Return everything as arrays and numbers."""
+        arrays = {"d": self.direction, "prev_flat_grad": self.gradient}
+        lists = {"old_dirs": self.changes, "old_stps": self.steps}
+        return {
+            "step": self.iterations,
+            "n_iter": self.iterations,
+            "func_evals": self.evaluations,
+            "t": self.rate,
+            "H_diag": self.scale,
+            "prev_loss": self.loss,
+            **{name: Tensor(array.copy()) for name, array in arrays.items()},
+            **{name: [Tensor(a.copy()) for a in parts] for name, parts in lists.items()},
+        }
+
+    @classmethod
+    def restored(cls, entry: Mapping[str, Any]) -> _Memory:
+        """Make a memory of what `saved` returned, here or in PyTorch."""
+
+        def array(value: Any) -> Array:
+            return np.array(value.detach() if isinstance(value, Tensor) else value)
+
+        memory = cls()
+        memory.iterations = int(entry["n_iter"])
+        memory.evaluations = int(entry.get("func_evals", 0))
+        memory.rate, memory.scale = float(entry["t"]), float(entry["H_diag"])
+        memory.loss = float(entry["prev_loss"])
+        memory.direction, memory.gradient = array(entry["d"]), array(entry["prev_flat_grad"])
+        memory.changes = [array(a) for a in entry["old_dirs"]]
+        memory.steps = [array(a) for a in entry["old_stps"]]
+        return memory
+
+
+class Point(NamedTuple):
+    """A place along a line: how far, the loss there, its gradient, its slope."""
+
+    rate: float
+    loss: float
+    gradient: Array
+    slope: float
+
+
+def cubic_minimum(a: Point, b: Point, low: float | None = None, high: float | None = None) -> float:
+    """Return where the cubic through two points with their slopes is lowest, within bounds.
+
+    Nocedal and Wright, equation 3.59.
+    """
+    if low is None or high is None:
+        low, high = min(a.rate, b.rate), max(a.rate, b.rate)
+    d1 = a.slope + b.slope - 3.0 * (a.loss - b.loss) / (a.rate - b.rate)
+    square = d1 * d1 - a.slope * b.slope
+    if not square >= 0.0:
+        return (low + high) / 2.0
+    left, right = (a, b) if a.rate <= b.rate else (b, a)
+    d2 = math.sqrt(square)
+    share = (right.slope + d2 - d1) / (right.slope - left.slope + 2.0 * d2)
+    return min(max(right.rate - (right.rate - left.rate) * share, low), high)
+
+
+def strong_wolfe(
+    at: Callable[[float], Point],
+    rate: float,
+    start: Point,
+    direction: Array,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    tolerance_change: float = 1e-9,
+    max_iterations: int = 25,
+) -> tuple[float, float, Array, int]:
+    """Find a rate that lowers the loss enough, and the slope too.
+
+    Returns
+    -------
+    rate, loss, gradient, evaluations
+    """
+    largest = float(np.abs(direction).max())
+    point, before, evaluations = at(rate), start, 1
+    bracket: list[Point] = []
+
+    def enough(p: Point) -> bool:
+        return p.loss <= start.loss + c1 * p.rate * start.slope
+
+    done = False
+    for iteration in range(max_iterations):
+        if not enough(point) or (iteration > 1 and point.loss >= before.loss):
+            bracket = [before, point]
+            break
+        if abs(point.slope) <= -c2 * start.slope:
+            bracket, done = [point], True
+            break
+        if point.slope >= 0.0:
+            bracket = [before, point]
+            break
+        low = point.rate + 0.01 * (point.rate - before.rate)
+        further = cubic_minimum(before, point, low, point.rate * 10.0)
+        before, point = point, at(further)
+        evaluations += 1
+    else:
+        iteration = max_iterations
+        bracket = [start, point]
+    stalled = False
+    low_i, high_i = (0, 1) if bracket[0].loss <= bracket[-1].loss else (1, 0)
+    while not done and iteration < max_iterations:
+        width = abs(bracket[1].rate - bracket[0].rate)
+        if width * largest < tolerance_change:
+            break
+        rate = cubic_minimum(bracket[0], bracket[1])
+        least, most = min(p.rate for p in bracket), max(p.rate for p in bracket)
+        margin = 0.1 * (most - least)
+        if min(most - rate, rate - least) < margin:
+            # Too near an end: once it may be, the second time it is moved inside.
+            if stalled or rate >= most or rate <= least:
+                rate = most - margin if abs(rate - most) < abs(rate - least) else least + margin
+                stalled = False
+            else:
+                stalled = True
+        else:
+            stalled = False
+        point = at(rate)
+        evaluations += 1
+        iteration += 1
+        if not enough(point) or point.loss >= bracket[low_i].loss:
+            bracket[high_i] = point
+            low_i, high_i = (0, 1) if bracket[0].loss <= bracket[1].loss else (1, 0)
+        else:
+            if abs(point.slope) <= -c2 * start.slope:
+                done = True
+            elif point.slope * (bracket[high_i].rate - bracket[low_i].rate) >= 0.0:
+                bracket[high_i] = bracket[low_i]
+            bracket[low_i] = point
+    best = bracket[low_i] if len(bracket) > 1 else bracket[0]
+    return best.rate, best.loss, best.gradient, evaluations
