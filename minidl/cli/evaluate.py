@@ -31,11 +31,15 @@ def evaluate(
 
         found, experiment = evaluate_run(run, overrides or [], part=part.value)
         rows = {name: figure(name, value) for name, value in found.metrics.items()}
-        shares = recall_by_class(found.confusion)
-        rows |= {
-            f"class {name}": f"{100 * share:.2f} % of {total:,} recognized"
-            for name, share, total in zip(
-                experiment.data.classes, shares, found.confusion.sum(axis=1), strict=True
-            )
-        }
-        Reporter().table(f"{run}: {found.confusion.sum():,} {part.value} samples", rows)
+        if found.confusion is not None:
+            shares = recall_by_class(found.confusion)
+            rows |= {
+                f"class {name}": f"{100 * share:.2f} % of {total:,} recognized"
+                for name, share, total in zip(
+                    experiment.data.classes, shares, found.confusion.sum(axis=1), strict=True
+                )
+            }
+        data = experiment.data
+        loader = data.test if part is Part.test else data.val
+        count = len(loader.dataset) if loader is not None else 0
+        Reporter().table(f"{run}: {count:,} {part.value} samples", rows)

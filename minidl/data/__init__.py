@@ -20,6 +20,7 @@ from minidl.data.idx import read_idx, write_idx
 from minidl.data.images import read_image
 from minidl.data.loader import DataLoader, collate, normalize
 from minidl.data.mnist import MNIST, MNISTSample
+from minidl.data.own import CSV, NPZ, ImageFolder
 from minidl.data.readers import DatasetFiles
 from minidl.data.samplers import (
     DistributedSampler,
@@ -37,15 +38,25 @@ from minidl.data.subsets import (
     oversample,
     random_split,
 )
+from minidl.data.vision import CIFAR10, CIFAR100, EMNIST, KMNIST, USPS, FashionMNIST
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "CSV",
+    "EMNIST",
+    "KMNIST",
     "MNIST",
+    "NPZ",
+    "USPS",
     "ArrayDataset",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
     "DatasetFiles",
     "DistributedSampler",
+    "FashionMNIST",
+    "ImageFolder",
     "MNISTSample",
     "RandomSampler",
     "SequentialSampler",

@@ -18,13 +18,13 @@ import numpy as np
 from minidl.autograd import no_grad
 from minidl.data import ArrayDataset, DataLoader, split
 from minidl.data.augment import Compose
-from minidl.nn import CrossEntropyLoss, Lazy, Module, MSELoss
-from minidl.nn.functional import one_hot
+from minidl.nn import Lazy, Module
 from minidl.nn.places import Place
-from minidl.optim import Optimizer
+from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
 from minidl.train.config import Config, ConfigError
 from minidl.train.schema import Registry, Spec, registry
+from minidl.train.tasks import Classification, Regression, Task
 
 Path = tuple[str | int, ...]
 
@@ -39,14 +39,15 @@ class Data:
     test: DataLoader
     sample_shape: tuple[int, ...]
     classes: tuple[str, ...]
-    mean: float
-    std: float
+    mean: Any
+    std: Any
 
 
-def build_data(config: Config) -> Data:
+def build_data(config: Config, *, normalize: bool = True) -> Data:
     """Read the dataset and cut it into batches.
 
     The validation part is drawn from the training samples, stratified, by the config's seed.
+    Without ``normalize`` inputs stay between 0 and 1.
 
     Raises
     ------
@@ -57,6 +58,7 @@ def build_data(config: Config) -> Data:
     path: Path = ("data", "root") if "root" in spec.arguments() else ("data",)
     try:
         dataset = registry()["data"][spec.type](**spec.arguments())
+        mean, std = (dataset.mean, dataset.std) if normalize else (None, None)
         rest: ArrayDataset = dataset.train
         held_out: ArrayDataset | None = None
         path = ("data", "val_fraction")
@@ -69,7 +71,7 @@ def build_data(config: Config) -> Data:
                 )
 
         def loader(part: ArrayDataset, size: int, **how: Any) -> DataLoader:
-            return DataLoader(part, size, mean=dataset.mean, std=dataset.std, **how)
+            return DataLoader(part, size, mean=mean, std=std, **how)
 
         path = ("data", "batch_size")
         train = loader(
@@ -91,8 +93,8 @@ def build_data(config: Config) -> Data:
             test=loader(dataset.test, large),
             sample_shape=dataset.sample_shape,
             classes=dataset.classes,
-            mean=dataset.mean,
-            std=dataset.std,
+            mean=mean,
+            std=std,
         )
     except (OSError, ValueError) as error:
         raise config.problem(path, str(error)) from error
@@ -213,36 +215,17 @@ class Experiment:
     schedule: Any
     rng: np.random.Generator
     total_steps: int
+    task: Task
 
-    def mean_loss(self, loss: float, labels: Tensor) -> tuple[float, float]:
-        """Return a batch's loss as a mean over samples, and the weight it has in a larger mean.
+    def rates(self) -> list[float]:
+        """Return the learning rate of every step (of the first group), as the schedule has it.
 
-        Without class weights that is the number of samples. With them a batch's mean is one over
-        the sum of its samples' weights, and batches average exactly only by these sums.
+        What depends on the training itself (`ReduceLROnPlateau`) is shown as it begins.
         """
-        if isinstance(self.loss, CrossEntropyLoss):
-            truth = labels.numpy()
-            if truth.ndim == 2:  # probabilities, as mixing makes them: one loss a sample
-                return loss, float(len(truth))
-            truth = truth[truth != self.loss.ignore_index]
-            classes = self.loss.weight
-            weight = float(len(truth) if classes is None else classes.numpy()[truth].sum())
-        else:
-            weight = float(len(labels))
-        if not weight:
-            return 0.0, 0.0
-        return (loss / weight if getattr(self.loss, "reduction", "") == "sum" else loss), weight
-
-    def measure(self, logits: Tensor, labels: Tensor) -> tuple[float, float]:
-        """Return what `mean_loss` makes of these logits."""
-        return self.mean_loss(self.loss(logits, self.targets(labels)).item(), labels)
-
-    def targets(self, labels: Tensor) -> Tensor:
-        """Return class labels as the loss takes them: as one-hot floats for a squared error."""
-        if isinstance(self.loss, MSELoss) and labels.ndim == 1:
-            hot: Tensor = one_hot(labels, len(self.data.classes)).to(np.float32)
-            return hot
-        return labels
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        if not isinstance(self.schedule, Schedule):
+            return [rate] * self.total_steps
+        return [self.schedule.group_lr_at(step, 0) for step in range(self.total_steps)]
 
 
 def build(config: Config) -> Experiment:
@@ -253,10 +236,11 @@ def build(config: Config) -> Experiment:
     ConfigError
         One cannot be made; placed at its line.
     """
-    data = build_data(config)
+    task = _make_task(config)
+    data = build_data(config, normalize=task.normalizes)
     rng = np.random.default_rng([config.seed, 1])
     model = build_model(config, data.sample_shape, rng)
-    _check_output(config, model, data)
+    _check_task(config, task, model, data)
     _check_smallest_batch(config, model, data)
     loss = _construct(config, "loss", config.loss)
     if getattr(loss, "reduction", "mean") == "none":
@@ -273,7 +257,7 @@ def build(config: Config) -> Experiment:
         known = inspect.signature(cls).parameters
         more = {"total_steps": total_steps} if "total_steps" in known else {}
         schedule = _construct(config, "schedule", config.schedule, optimizer, **more)
-    experiment = Experiment(data, model, loss, optimizer, schedule, rng, total_steps)
+    experiment = Experiment(data, model, loss, optimizer, schedule, rng, total_steps, task)
     _check_loss(config, experiment)
     return experiment
 
@@ -286,18 +270,54 @@ def _construct(config: Config, section: str, spec: Spec, *positional: Any, **mor
         raise config.problem((section,), str(error)) from error
 
 
-def _check_output(config: Config, model: Module, data: Data) -> None:
-    probe = Tensor(np.zeros((2, *data.sample_shape), np.float32))
-    with no_grad():
-        out = model.eval()(probe)
-    model.train()
-    if out.shape != (2, len(data.classes)):
+def _make_task(config: Config) -> Task:
+    if config.task is None:
+        numbers = config.data.arguments().get("task") == "regression"
+        return Regression() if numbers else Classification()
+    try:
+        made: Task = registry()["task"][config.task.type](**config.task.arguments())
+    except (ValueError, TypeError) as error:
+        raise config.problem(("task",), str(error)) from error
+    return made
+
+
+def _check_task(config: Config, task: Task, model: Module, data: Data) -> None:
+    """Hold model and monitor against the task."""
+    try:
+        task.check(model, data)
+    except ValueError as error:
+        hint = "end with Flatten and a Linear layer whose `out_features` is the number of classes"
         raise config.problem(
-            ("model",),
-            f"the model's output has shape {_shown(out)}, but {data.name} has "
-            f"{len(data.classes)} classes: wanted (N, {len(data.classes)})",
-            "end with Flatten and a Linear layer whose `out_features` is the number of classes",
+            ("model",), str(error), hint if task.classifies and data.classes else None
+        ) from error
+    if config.trainer.monitor.endswith("accuracy") and not task.classifies:
+        raise config.problem(
+            ("trainer", "monitor"),
+            f"`monitor` is {config.trainer.monitor}, but {type(task).__name__} has no accuracy",
+            f"use {config.trainer.monitor.replace('accuracy', 'loss')}",
         )
+
+
+def _check_loss(config: Config, experiment: Experiment) -> None:
+    """Try the loss on what it will be given."""
+    task, data = experiment.task, experiment.data
+    if isinstance(task, Classification):
+        labels = Tensor(np.arange(len(data.classes)))
+        logits = Tensor(np.zeros((len(labels), len(labels)), np.float32))
+        trial: Any = lambda: experiment.loss(logits, task.wanted(experiment, labels))
+    else:
+        inputs = Tensor(np.full((2, *data.sample_shape), 0.5, np.float32))
+        targets = Tensor(data.train.dataset.targets[:2])
+        trial = lambda: task.outcome(experiment, inputs, targets)
+    try:
+        # A copy of the model: a forward pass in training moves running statistics.
+        with no_grad():
+            experiment.model.eval()
+            trial()
+    except (ValueError, TypeError, IndexError) as error:
+        raise config.problem(("loss",), str(error)) from error
+    finally:
+        experiment.model.train()
 
 
 def _check_smallest_batch(config: Config, model: Module, data: Data) -> None:
@@ -318,12 +338,3 @@ def _check_smallest_batch(config: Config, model: Module, data: Data) -> None:
             f"leave one with a single sample, which the model cannot be trained on: {error}",
             "choose another `batch_size`, or set `drop_last: true`",
         ) from error
-
-
-def _check_loss(config: Config, experiment: Experiment) -> None:
-    classes = len(experiment.data.classes)
-    logits, labels = Tensor(np.zeros((classes, classes), np.float32)), Tensor(np.arange(classes))
-    try:
-        experiment.measure(logits, labels)
-    except (ValueError, TypeError, IndexError) as error:
-        raise config.problem(("loss",), str(error)) from error

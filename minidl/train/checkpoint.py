@@ -114,7 +114,8 @@ def save_checkpoint(
     for number, entry in state["state"].items():
         steps[str(number)] = entry["step"]
         for name in optimizer.state_names:
-            arrays[f"optimizer.{number}.{name}"] = entry[name].numpy()
+            if name in entry:  # without its setting there is no such state
+                arrays[f"optimizer.{number}.{name}"] = entry[name].numpy()
     content = _bytes_of(arrays)
     digest = hashlib.sha256(content).hexdigest()
     directory.mkdir(parents=True, exist_ok=True)
@@ -210,14 +211,22 @@ def _restore(
         if own.keys() != found.keys():
             raise ValueError(f"settings {sorted(own)} are wanted, got {sorted(found)}")
     wanted = {f"optimizer.{number}.{name}" for number in steps for name in optimizer.state_names}
+    may_lack = {
+        f"optimizer.{number}.{name}" for number in steps for name in optimizer.optional_state
+    }
     odd = wanted.symmetric_difference(name for name in arrays if name.startswith("optimizer."))
+    odd -= may_lack
     if odd:
         raise ValueError(f"the optimizer's state does not fit: {', '.join(sorted(odd))}")
     weights = {n.removeprefix("model."): a for n, a in arrays.items() if n.startswith("model.")}
     model.load_state_dict(weights)
     state = {
         int(number): {"step": step}
-        | {name: arrays[f"optimizer.{number}.{name}"] for name in optimizer.state_names}
+        | {
+            name: arrays[f"optimizer.{number}.{name}"]
+            for name in optimizer.state_names
+            if f"optimizer.{number}.{name}" in arrays
+        }
         for number, step in steps.items()
     }
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -103,6 +103,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random choice in the run."""
     data: DataSpec
+    task: Spec | None = None
     model: Spec
     loss: Spec
     optimizer: Spec
@@ -323,7 +324,9 @@ def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> An
     if loss := specs["loss"].get("CrossEntropyLoss"):
         usual = functools.partial(loss, type="CrossEntropyLoss")
         fields["loss"] = (fields["loss"][0], Field(default_factory=usual))
-    fields["schedule"] = (fields["schedule"][0] | None, None)
+    for optional in ("schedule", "task"):
+        if optional in fields:
+            fields[optional] = (fields[optional][0] | None, None)
     model = create_model("Config", __base__=Config, __doc__="A run of minidl.", **fields)
     return model, specs
 

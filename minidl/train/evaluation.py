@@ -52,14 +52,7 @@ def evaluate_run(
             ("data", "val_fraction"),
             f"there are no {part!r} samples; wanted 'test', or 'val' where some are held out",
         )
-    found = evaluate(
-        experiment.model,
-        experiment.measure,
-        loader,
-        part=part,
-        classes=len(experiment.data.classes),
-    )
-    return found, experiment
+    return evaluate(experiment, loader, part=part), experiment
 
 
 def recall_by_class(confusion: Array) -> list[float]:

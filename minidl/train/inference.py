@@ -42,8 +42,8 @@ class Predictor:
         *,
         sample_shape: tuple[int, int, int],
         classes: tuple[str, ...],
-        mean: float,
-        std: float,
+        mean: Any,
+        std: Any,
     ) -> None:
         self.config = config
         self.model = model.eval()
@@ -67,6 +67,8 @@ class Predictor:
             channels, height, width = facts["sample_shape"]
             shape = (int(channels), int(height), int(width))
             config = load_config(directory / "config.yaml")
+            if config.task is not None and config.task.type != "Classification":
+                raise ValueError(f"{config.task.type} has no classes to predict")
             model = build_model(config, shape, np.random.default_rng(0))
             model.load_state_dict(arrays)
             return cls(
@@ -74,8 +76,8 @@ class Predictor:
                 model,
                 sample_shape=shape,
                 classes=tuple(facts["classes"]),
-                mean=float(facts["mean"]),
-                std=float(facts["std"]),
+                mean=_statistic(facts["mean"]),
+                std=_statistic(facts["std"]),
             )
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -106,3 +108,8 @@ class Predictor:
                 batch = normalize(samples[start : start + 256], mean=self.mean, std=self.std)
                 parts.append(softmax(self.model(Tensor(batch)), 1).numpy())
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+
+def _statistic(value: Any) -> Any:
+    """Return a number, or numbers, one a channel."""
+    return [float(part) for part in value] if isinstance(value, list) else float(value)

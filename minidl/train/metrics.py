@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
 from minidl.data import DataLoader
-from minidl.nn import Module
+from minidl.train.build import Experiment
+from minidl.train.tasks import Outcome
 
 
 class Average:
@@ -27,21 +27,21 @@ class Average:
         self.weight = 0.0
         self.correct = 0
         self.count = 0
+        self.classified = False
 
-    def add(self, loss: tuple[float, float], correct: int, count: int) -> None:
-        """Take in a batch: its mean loss and its weight, and how many of ``count`` were right."""
-        mean, weight = loss
-        self.loss += mean * weight
-        self.weight += weight
-        self.correct += correct
-        self.count += count
+    def add(self, outcome: Outcome) -> None:
+        """Take in what a batch gave."""
+        self.loss += outcome.loss * outcome.weight
+        self.weight += outcome.weight
+        self.count += outcome.count
+        if outcome.truth is not None and outcome.guess is not None:
+            self.classified = True
+            self.correct += int(np.count_nonzero(outcome.truth == outcome.guess))
 
     def metrics(self, part: str) -> dict[str, float]:
-        """Return ``{part}/loss`` and ``{part}/accuracy``."""
-        return {
-            f"{part}/loss": self.loss / self.weight if self.weight else math.nan,
-            f"{part}/accuracy": self.correct / self.count,
-        }
+        """Return ``{part}/loss``, and ``{part}/accuracy`` where there are classes."""
+        found = {f"{part}/loss": self.loss / self.weight if self.weight else math.nan}
+        return found | ({f"{part}/accuracy": self.correct / self.count} if self.classified else {})
 
 
 @dataclass(frozen=True)
@@ -49,41 +49,37 @@ class Evaluation:
     """What `evaluate` found: metrics, and the confusion matrix (rows true, columns predicted)."""
 
     metrics: dict[str, float]
-    confusion: Array
+    confusion: Array | None
 
 
 def evaluate(
-    model: Module,
-    loss: Callable[[Any, Any], tuple[float, float]],
+    experiment: Experiment,
     loader: DataLoader,
     *,
     part: str,
-    classes: int,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Evaluate a model on all samples of a loader, without derivatives, in evaluation mode.
 
     Parameters
     ----------
-    loss
-        Takes logits ``(N, classes)`` and labels ``(N,)``; returns the batch's mean and the weight
-        it has in a larger mean (as `Experiment.measure` does).
     part
         Prefix of the metrics' names: ``val``, ``test``.
     on_batch
         Called after each batch; may raise to stop.
     """
-    average = Average()
-    confusion = np.zeros((classes, classes), np.int64)
+    average, model = Average(), experiment.model
+    classes = len(experiment.data.classes)
+    confusion = np.zeros((classes, classes), np.int64) if experiment.task.classifies else None
     training = model.training
     model.eval()
     try:
         with no_grad():
-            for inputs, labels in loader:
-                logits = model(inputs)
-                truth, guess = labels.numpy(), logits.numpy().argmax(axis=1)
-                average.add(loss(logits, labels), int((guess == truth).sum()), len(truth))
-                np.add.at(confusion, (truth, guess), 1)
+            for inputs, targets in loader:
+                _, outcome = experiment.task.outcome(experiment, inputs, targets)
+                average.add(outcome)
+                if confusion is not None and outcome.truth is not None:
+                    np.add.at(confusion, (outcome.truth, np.asarray(outcome.guess)), 1)
                 on_batch()
     finally:
         model.train(training)

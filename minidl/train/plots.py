@@ -86,6 +86,27 @@ def plot_confusion(
     figure.savefig(os.fspath(path), format="png")
 
 
+def plot_schedule(
+    rates: Sequence[float], path: str | os.PathLike[str], *, steps_per_epoch: int
+) -> None:
+    """Draw a learning rate over steps and epochs, and save the PNG at ``path``."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.5), dpi=_DPI, layout=_layout())
+    axes: Any = figure.subplots()
+    axes.plot(range(len(rates)), rates, color=_TRAIN, linewidth=1.5)
+    axes.set_title("learning rate")
+    axes.set_xlabel("step")
+    axes.set_ylim(bottom=0.0)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    top = axes.secondary_xaxis(
+        "top", functions=(lambda s: s / steps_per_epoch, lambda e: e * steps_per_epoch)
+    )
+    top.set_xlabel("epoch")
+    figure.savefig(os.fspath(path), format="png")
+
+
 def _layout() -> Any:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

@@ -43,6 +43,7 @@ def registry() -> dict[str, dict[str, type]]:
     """Return the classes that a config can name, by section and name."""
     from minidl import data, models, nn, optim
     from minidl.data import augment
+    from minidl.train import tasks
 
     modules = {**_classes(nn, nn.Module), **_classes(models, nn.Module)}
     losses = {name: cls for name, cls in modules.items() if issubclass(cls, nn.Loss)}
@@ -57,6 +58,7 @@ def registry() -> dict[str, dict[str, type]]:
             for name, cls in modules.items()
             if not issubclass(cls, (*kinds, *holders)) and name not in bases
         },
+        "task": _classes(tasks, tasks.Task, without={"Task"}),
         "loss": {name: cls for name, cls in losses.items() if name not in bases},
         "optimizer": _classes(optim, optim.Optimizer, without=NOT_IN_RUNS),
         "schedule": {
@@ -80,7 +82,8 @@ def _classes(
 ) -> dict[str, type]:
     """Return the public classes of a module that descend from ``base``."""
     found = {}
-    for name in sorted(module.__all__):
+    names = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
+    for name in sorted(names):
         value = getattr(module, name)
         if isinstance(value, type) and issubclass(value, base) and name not in without:
             found[name] = value

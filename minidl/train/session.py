@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from minidl.autograd.primitive import Array
 from minidl.optim import ReduceLROnPlateau, Schedule, clip_grad_norm_
@@ -24,6 +22,7 @@ from minidl.train.journal import Journal
 from minidl.train.metrics import Average, Evaluation, evaluate
 from minidl.train.reporter import Reporter
 from minidl.train.run_directory import RunDirectory
+from minidl.train.tasks import Outcome
 from minidl.train.tracking import Tracker
 
 
@@ -46,7 +45,8 @@ class Session:
     """One pass through a training: the loop, with the run's files at hand.
 
     ``samples`` and ``seconds`` count what has been trained and how long that took, evaluation
-    excluded; ``confusion`` is the test samples' confusion matrix, once there is one.
+    excluded; ``confusion`` is the test samples' confusion matrix, and ``pictures`` what the task
+    shows of the best model, once there is one.
     """
 
     config: Config
@@ -60,6 +60,7 @@ class Session:
     samples: int = 0
     seconds: float = 0.0
     confusion: Array | None = None
+    pictures: dict[str, list[Array]] = field(default_factory=dict)
 
     @property
     def settings(self) -> TrainerSection:
@@ -102,10 +103,10 @@ class Session:
         data.train.set_epoch(epoch)
         whole, recent = Average(), Average()
         began = mark = time.perf_counter()
-        for number, (inputs, labels) in enumerate(data.train, 1):
-            loss, correct = self.step(inputs, labels)
+        for number, (inputs, targets) in enumerate(data.train, 1):
+            outcome = self.step(inputs, targets)
             for average in (whole, recent):
-                average.add(loss, correct, len(labels))
+                average.add(outcome)
             if self.progress.step % self.settings.log_every == 0 or number == len(data.train):
                 now = time.perf_counter()
                 figures = self.figures(recent, now - mark)
@@ -133,25 +134,23 @@ class Session:
         figures |= {"lr": lr, "throughput/samples_per_s": rate}
         self.reporter.epoch_ends(epoch, epochs, figures)
 
-    def step(self, inputs: Any, labels: Any) -> tuple[tuple[float, float], int]:
-        """Take one optimizer step; return the batch's loss with its weight, and correct answers."""
-        experiment, optimizer = self.experiment, self.experiment.optimizer
-        optimizer.zero_grad()
-        logits = experiment.model(inputs)
-        loss = experiment.loss(logits, experiment.targets(labels))
-        value = loss.item()
-        self.hold_finite(value, f"the loss became {value} at step {self.progress.step + 1}")
-        loss.backward()
-        if self.settings.clip_norm is not None:
-            clip_grad_norm_(experiment.model.parameters(), self.settings.clip_norm)
-        optimizer.step()
+    def step(self, inputs: Any, targets: Any) -> Outcome:
+        """Take one optimizer step; return what the batch gave."""
+        experiment = self.experiment
+        outcome = experiment.task.step(experiment, inputs, targets, self)
         self.progress.step += 1
         if isinstance(experiment.schedule, Schedule):
             experiment.schedule.set_step(self.progress.step)
-        guess, truth = logits.detach().numpy().argmax(axis=1), labels.numpy()
-        if truth.ndim == 2:  # mixed samples count for the class that they are most of
-            truth = truth.argmax(axis=1)
-        return experiment.mean_loss(value, labels), int(np.count_nonzero(guess == truth))
+        return outcome
+
+    def loss(self, value: float) -> None:
+        """Refuse a loss that is no number."""
+        self.hold_finite(value, f"the loss became {value} at step {self.progress.step + 1}")
+
+    def gradients(self) -> None:
+        """Clip the gradients, before the step."""
+        if self.settings.clip_norm is not None:
+            clip_grad_norm_(self.experiment.model.parameters(), self.settings.clip_norm)
 
     def hold_finite(self, value: float, what: str) -> None:
         """Give up where a loss is no longer a number: nothing good comes after it."""
@@ -173,21 +172,14 @@ class Session:
 
     def evaluate(self, loader: Any, part: str) -> Evaluation:
         """Evaluate the model as it is."""
-        experiment = self.experiment
-        return evaluate(
-            experiment.model,
-            experiment.measure,
-            loader,
-            part=part,
-            classes=len(experiment.data.classes),
-            on_batch=self.interruption.check,
-        )
+        return evaluate(self.experiment, loader, part=part, on_batch=self.interruption.check)
 
     def keep_best(self, value: float) -> None:
         """Keep the model if the monitored metric is the best so far (a loss: the lowest)."""
         best = self.progress.best
         lower = self.settings.monitor.endswith("loss")
-        if best is None or (value < best if lower else value > best):
+        better = best is None or (value < best if lower else value > best)
+        if better or self.experiment.task.keeps_last:
             self.progress.best, self.progress.best_epoch = value, self.progress.epoch
             save_best(self.run.weights, self.experiment.model, self.experiment.data)
 
@@ -209,6 +201,7 @@ class Session:
         model.load_state_dict(arrays)
         try:
             found = self.evaluate(self.experiment.data.test, "test")
+            self.pictures = self.experiment.task.pictures(self.experiment)
         finally:
             # A checkpoint, written if a signal comes now, holds the last weights, not the best.
             model.load_state_dict(last)

@@ -22,6 +22,7 @@ from minidl.train.journal import Journal, read_journal
 from minidl.train.reporter import Reporter, figure
 from minidl.train.run_directory import RunDirectory
 from minidl.train.session import Progress, Session, TrainingError
+from minidl.train.sheet import contact_sheet
 from minidl.train.tracking import (
     DatasetInfo,
     Tracker,
@@ -238,6 +239,8 @@ class Trainer:
             if session.confusion is not None:
                 classes = self.experiment.data.classes
                 plots.plot_confusion(session.confusion, classes, run.plots / "confusion.png")
+            for name, rows in session.pictures.items():
+                contact_sheet(rows, run.plots / f"{name}.png")
         if tracker is None:
             return
         for path in sorted(run.plots.iterdir()):
@@ -247,7 +250,9 @@ class Trainer:
         if section is not None and mlflow_uri.redacted(section.uri) == section.uri:
             for path in (run.source, run.config):
                 tracker.artifact(path, "run")
-        if run.weights.exists():
+        if run.weights.exists() and not self.experiment.task.classifies:
+            tracker.artifact(run.weights, "model")  # MLflow's model gives class probabilities
+        elif run.weights.exists():
             data = self.experiment.data
             tracker.model(
                 run.model,

@@ -13,6 +13,7 @@ from minidl.optim import SGD, AdamW
 from minidl.tensor import Tensor
 from minidl.train.build import Experiment, build, build_data, build_model
 from minidl.train.config import Config, ConfigError
+from minidl.train.tasks import Classification
 
 pytest_plugins = ["tiny_runs"]
 
@@ -301,6 +302,13 @@ def test_build_model_takes_any_sample_shape(tiny: Callable[..., Config]) -> None
 WEIGHTS = [1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0, 0.25, 1.0, 4.0]
 
 
+def measured(experiment: Experiment, logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Mean loss and weight of a batch for which the model gives these logits."""
+    experiment.model = nn.Identity()
+    _, outcome = experiment.task.outcome(experiment, Tensor(logits), Tensor(labels))
+    return outcome.loss, outcome.weight
+
+
 @pytest.mark.parametrize(
     "loss",
     [
@@ -320,7 +328,7 @@ def test_batches_average_exactly(tiny: Callable[..., Config], loss: str) -> None
     labels = rng.integers(0, 10, size=40)
 
     def measure(part: slice) -> tuple[float, float]:
-        return experiment.measure(Tensor(logits[part]), Tensor(labels[part]))
+        return measured(experiment, logits[part], labels[part])
 
     whole, weight = measure(slice(None))
     parts = [measure(slice(0, 7)), measure(slice(7, 8)), measure(slice(8, 40))]
@@ -329,10 +337,10 @@ def test_batches_average_exactly(tiny: Callable[..., Config], loss: str) -> None
 
 
 def test_a_sum_is_shown_as_the_mean_that_it_sums(tiny: Callable[..., Config]) -> None:
-    logits, labels = Tensor(np.eye(10, dtype=np.float32)), Tensor(np.arange(10))
+    logits, labels = np.eye(10, dtype=np.float32), np.arange(10)
     shown = [
-        build(tiny(f"loss={{type: CrossEntropyLoss, reduction: {reduction}}}")).measure(
-            logits, labels
+        measured(
+            build(tiny(f"loss={{type: CrossEntropyLoss, reduction: {reduction}}}")), logits, labels
         )
         for reduction in ("mean", "sum")
     ]
@@ -341,12 +349,12 @@ def test_a_sum_is_shown_as_the_mean_that_it_sums(tiny: Callable[..., Config]) ->
 
 def test_a_batch_that_is_ignored_counts_for_nothing(tiny: Callable[..., Config]) -> None:
     experiment = build(tiny("loss={type: CrossEntropyLoss, ignore_index: 3, reduction: sum}"))
-    labels = Tensor(np.full(4, 3))
-    assert experiment.measure(Tensor(np.zeros((4, 10), np.float32)), labels) == (0.0, 0.0)
+    assert measured(experiment, np.zeros((4, 10), np.float32), np.full(4, 3)) == (0.0, 0.0)
 
 
 def test_a_squared_error_takes_one_hot_targets(tiny: Callable[..., Config]) -> None:
     experiment = build(tiny("loss={type: MSELoss}"))
-    targets = experiment.targets(Tensor(np.array([2, 0])))
+    assert isinstance(experiment.task, Classification)
+    targets = experiment.task.wanted(experiment, Tensor(np.array([2, 0])))
     assert targets.dtype == np.float32
     np.testing.assert_array_equal(targets.numpy(), np.eye(10)[[2, 0]])

@@ -58,6 +58,7 @@ def test_defaults(load: Load) -> None:
     config = load(SMALL)
     assert config.resolved() == {
         "seed": 0,
+        "task": None,
         "data": {
             "type": "MNISTSample", "batch_size": 64, "val_fraction": 0.1, "drop_last": False,
             "augment": [], "prefetch": 2,
@@ -233,7 +234,7 @@ WRONG = [
     ("epochs=1", "there is no section `epochs`", "`epochs` belongs to `trainer`"),
     ("optimiser={type: SGD}", "there is no section `optimiser`", "did you mean `optimizer`?"),
     ("qqq=1", "there is no section `qqq`",
-     "there are: seed, data, model, loss, optimizer, schedule, trainer, tracking"),
+     "there are: seed, data, task, model, loss, optimizer, schedule, trainer, tracking"),
     (f"{LAYER}.zzz=1", "Flatten has no key `zzz`", "there are: type, start_dim, end_dim"),
     ("trainer.early_stop={patience: 1, patiance: 2}", "`early_stop` has no key `patiance`",
      "did you mean `patience`?"),

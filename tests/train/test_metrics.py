@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from minidl.data import ArrayDataset, DataLoader
 from minidl.nn.functional import cross_entropy
 from minidl.tensor import Tensor
 from minidl.train.metrics import Average, Evaluation, evaluate
+from minidl.train.tasks import Classification, Outcome
 
 CLASSES = 4
 
@@ -31,13 +33,19 @@ def _model() -> Any:
     return nn.Sequential(nn.Linear(3, CLASSES, rng=np.random.default_rng(1)), nn.Dropout(0.5))
 
 
-def _loss(logits: Any, labels: Any) -> tuple[float, float]:
-    return cross_entropy(logits, labels).item(), len(labels)
+def _experiment(model: Any, classes: int = CLASSES, loss: Any = None) -> Any:
+    """As much of an experiment as evaluation looks at."""
+    return SimpleNamespace(
+        model=model,
+        loss=nn.CrossEntropyLoss() if loss is None else loss,
+        task=Classification(),
+        data=SimpleNamespace(classes=tuple(range(classes))),
+    )
 
 
 def _evaluate(data: ArrayDataset, batch_size: int, **how: Any) -> Evaluation:
     loader = DataLoader(data, batch_size)
-    return evaluate(_model(), _loss, loader, part="val", classes=CLASSES, **how)
+    return evaluate(_experiment(_model()), loader, part="val", **how)
 
 
 @given(count=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 5))
@@ -65,7 +73,7 @@ def test_rows_are_true_classes_and_columns_predicted() -> None:
     model = nn.Linear(1, 3)
     model.load_state_dict({"weight": np.zeros((3, 1)), "bias": np.array([0.0, 0.0, 1.0])})
     data = ArrayDataset(np.zeros((5, 1), np.float32), np.array([0, 0, 1, 2, 2]))
-    found = evaluate(model, _loss, DataLoader(data, 2), part="test", classes=3)
+    found = evaluate(_experiment(model, 3), DataLoader(data, 2), part="test")
     np.testing.assert_array_equal(found.confusion, [[0, 0, 2], [0, 0, 1], [0, 0, 2]])
     assert found.metrics["test/accuracy"] == 0.4
 
@@ -73,7 +81,7 @@ def test_rows_are_true_classes_and_columns_predicted() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_is_put_back(training: bool) -> None:
     model = _model().train(training)
-    evaluate(model, _loss, DataLoader(_data(9), 4), part="val", classes=CLASSES)
+    evaluate(_experiment(model), DataLoader(_data(9), 4), part="val")
     assert all(module.training is training for module in model.modules())
 
 
@@ -84,11 +92,11 @@ def test_evaluation_is_without_dropout_and_without_derivatives() -> None:
     before = generator.bit_generator.state
     seen = []
 
-    def loss(logits: Any, labels: Any) -> tuple[float, float]:
+    def loss(logits: Any, labels: Any) -> Any:
         seen.append(logits.requires_grad)
-        return _loss(logits, labels)
+        return cross_entropy(logits, labels)
 
-    evaluate(model, loss, DataLoader(_data(9), 4), part="val", classes=CLASSES)
+    evaluate(_experiment(model, loss=loss), DataLoader(_data(9), 4), part="val")
     assert seen == [False] * 3
     assert generator.bit_generator.state == before
 
@@ -108,7 +116,7 @@ def test_on_batch_is_called_after_each_batch_and_may_stop() -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        evaluate(model, _loss, DataLoader(_data(10), 4), part="val", classes=CLASSES, on_batch=stop)
+        evaluate(_experiment(model), DataLoader(_data(10), 4), part="val", on_batch=stop)
     assert all(module.training for module in model.modules())
     assert recording_floor.get() == floor
     assert model(Tensor(np.zeros((2, 3), np.float32))).requires_grad
@@ -116,14 +124,14 @@ def test_on_batch_is_called_after_each_batch_and_may_stop() -> None:
 
 def test_an_average_weighs_batches() -> None:
     average = Average()
-    average.add((2.0, 3.0), correct=1, count=3)
-    average.add((5.0, 1.0), correct=1, count=1)
+    average.add(Outcome(2.0, 3.0, 3, np.array([0, 1, 2]), np.array([0, 2, 1])))
+    average.add(Outcome(5.0, 1.0, 1, np.array([1]), np.array([1])))
     assert average.metrics("train") == {"train/loss": 11 / 4, "train/accuracy": 0.5}
 
 
 def test_an_average_of_weights_that_are_all_zero_has_no_loss() -> None:
     average = Average()
-    average.add((0.0, 0.0), correct=1, count=2)
+    average.add(Outcome(0.0, 0.0, 2, np.array([0, 1]), np.array([0, 0])))
     found = average.metrics("val")
     assert math.isnan(found["val/loss"])
     assert found["val/accuracy"] == 0.5

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from tiny_runs import TINY, Done, run_quietly
 
-from minidl.nn import Module
 from minidl.optim import Optimizer
 from minidl.train import metrics, plots, session
 from minidl.train.build import build
@@ -272,11 +271,12 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, name: str, values: list[float]) ->
     weights = []
     real = metrics.evaluate
 
-    def evaluate(model: Module, *args: Any, part: str, **kwargs: Any) -> Evaluation:
+    def evaluate(experiment: Any, *args: Any, part: str, **kwargs: Any) -> Evaluation:
+        model = experiment.model
         first = model.state_dict()["1.weight"].numpy().tobytes()
         if part == "test":
             weights.append(first)
-            return real(model, *args, part=part, **kwargs)
+            return real(experiment, *args, part=part, **kwargs)
         found = {"val/loss": 1.0, "val/accuracy": 0.5, f"val/{name}": values[len(weights)]}
         weights.append(first)
         return Evaluation(found, np.zeros((10, 10), np.int64))

@@ -1,0 +1,405 @@
+"""Datasets of small images, read from the files in which they are published.
+
+What torchvision downloads is found where it puts it; nothing is downloaded here. Files whose
+checksums are published (as torchvision knows them) are held against them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import os
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minidl.data.idx import read_idx
+from minidl.data.readers import DatasetFiles, verify
+
+Advice = "fetch it again"
+
+
+def _find(name: str, root: Path, folders: list[Path], files: list[str]) -> list[Path]:
+    """Return the files, all in one folder, each as it is or compressed (.gz).
+
+    Raises
+    ------
+    FileNotFoundError
+        No folder has all; the message says what is missing and how to get it.
+    """
+    lines = []
+    for folder in folders:
+        found = []
+        for file in files:
+            plain, packed = folder / file, folder / f"{file}.gz"
+            found.append(plain if plain.is_file() else packed if packed.is_file() else None)
+        present = [path for path in found if path is not None]
+        if len(present) == len(files):
+            return present
+        missing = [file for file, path in zip(files, found, strict=True) if path is None]
+        lines.append(
+            f"  {folder}: " + (f"without {', '.join(missing)}" if folder.is_dir() else "no folder")
+        )
+    raise FileNotFoundError(
+        f"{name}: expected {len(files)} files in one folder\n"
+        + "\n".join(lines)
+        + f"\ndownload them: pip install 'minidl[torchvision]' and minidl data fetch "
+        f"{name.lower()} --root {root}"
+    )
+
+
+class _IDXImages(DatasetFiles):
+    """Images like MNIST's, 28x28, in four IDX files."""
+
+    prefix: ClassVar[tuple[str, str]] = ("train", "t10k")
+    #: MD5 of the published .gz files, by their names.
+    checksums: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._read(Path(root), Path(root) / self.name / "raw")
+
+    def _read(self, *folders: Path, first: int = 0) -> None:
+        files = [
+            f"{part}-{kind}-ubyte"
+            for part in self.prefix
+            for kind in ("images-idx3", "labels-idx1")
+        ]
+        paths = _find(self.name, folders[0], list(folders), files)
+        for path in paths:
+            if expected := self.checksums.get(path.name):
+                verify(path, expected, Advice)
+        arrays = [read_idx(path) for path in paths]
+        for path, array, rank in zip(paths, arrays, (3, 1, 3, 1), strict=True):
+            if array.dtype != np.uint8 or array.ndim != rank:
+                raise ValueError(
+                    f"{path}: expected uint8 with {rank} axes, found {array.dtype}{array.shape}"
+                )
+        images, labels, test_images, test_labels = arrays
+        self.train = self._part(images[:, None], labels.astype(np.int64) - first, "train")
+        self.test = self._part(test_images[:, None], test_labels.astype(np.int64) - first, "test")
+
+
+class FashionMNIST(_IDXImages):
+    """70,000 pictures of clothes, 28x28 (H. Xiao et al., 2017; MIT licence).
+
+    Parameters
+    ----------
+    root
+        The folder of the four IDX files, or the one above ``FashionMNIST/raw``.
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing; the message says which and how to get them.
+    ValueError
+        A file is damaged.
+    """
+
+    name = "FashionMNIST"
+    classes = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    )  # fmt: skip
+    mean, std = 0.2860, 0.3530
+    checksums: ClassVar = {
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    }
+
+
+class KMNIST(_IDXImages):
+    """70,000 handwritten hiragana, 28x28 (T. Clanuwat et al., 2018; CC BY-SA 4.0).
+
+    Parameters
+    ----------
+    root
+        The folder of the four IDX files, or the one above ``KMNIST/raw``.
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing; the message says which and how to get them.
+    ValueError
+        A file is damaged.
+    """
+
+    name = "KMNIST"
+    classes = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    mean, std = 0.1918, 0.3483
+    checksums: ClassVar = {
+        "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+        "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+        "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+        "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+    }
+
+
+_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_MERGED = tuple("abdefghnqrt")
+_DIGITS = tuple("0123456789")
+_EMNIST = {
+    "balanced": (_DIGITS + _LETTERS + _MERGED, 0),
+    "bymerge": (_DIGITS + _LETTERS + _MERGED, 0),
+    "byclass": (_DIGITS + _LETTERS + tuple("abcdefghijklmnopqrstuvwxyz"), 0),
+    "letters": (tuple("abcdefghijklmnopqrstuvwxyz"), 1),
+    "digits": (_DIGITS, 0),
+    "mnist": (_DIGITS, 0),
+}
+
+
+class EMNIST(_IDXImages):
+    """Handwritten letters and digits, 28x28 (G. Cohen et al., 2017; public domain).
+
+    The published images lie on their sides (rows and columns exchanged), and torchvision leaves
+    them so; here they are turned upright.
+
+    Parameters
+    ----------
+    root
+        The folder of the IDX files ``emnist-SPLIT-train-images-idx3-ubyte`` and so on, or the one
+        above ``EMNIST/raw``.
+    split
+        Which of the published divisions; ``letters`` counts its classes from 1, here from 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing; the message says which and how to get them.
+    ValueError
+        A file is damaged, or there is no such split.
+    """
+
+    name = "EMNIST"
+    mean, std = 0.1736, 0.3317
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split: Literal["balanced", "byclass", "bymerge", "letters", "digits", "mnist"] = "balanced",
+    ) -> None:
+        if split not in _EMNIST:
+            raise ValueError(f"EMNIST: split must be one of {sorted(_EMNIST)}, got {split!r}")
+        self.classes, first = _EMNIST[split]
+        self.prefix = (f"emnist-{split}-train", f"emnist-{split}-test")  # type: ignore[misc]
+        raw = Path(root) / "EMNIST" / "raw"
+        self._read(Path(root), raw, raw / "gzip", first=first)
+
+    def _part(self, inputs: Any, targets: Any, part: str) -> Any:
+        return super()._part(inputs.transpose(0, 1, 3, 2).copy(), targets, part)
+
+
+class USPS(DatasetFiles):
+    """9,298 handwritten digits of postal codes, 16x16 (J. Hull, 1994).
+
+    Parameters
+    ----------
+    root
+        The folder of ``usps.bz2`` and ``usps.t.bz2`` (LIBSVM's format).
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing.
+    ValueError
+        A file is damaged; the message names it, and the line.
+    """
+
+    name = "USPS"
+    classes = _DIGITS
+    mean, std = 0.2469, 0.2989
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        folder = Path(root)
+        paths = _find(self.name, folder, [folder, folder / "USPS"], ["usps.bz2", "usps.t.bz2"])
+        self.train, self.test = (
+            self._part(*_libsvm(path), part)
+            for path, part in zip(paths, ("train", "test"), strict=True)
+        )
+
+
+def _libsvm(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        text = bz2.decompress(path.read_bytes()).decode("ascii")
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error}); remove it and {Advice}") from error
+    images, labels = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            label, *pairs = line.split()
+            row = np.zeros(256)
+            for pair in pairs:
+                index, _, value = pair.partition(":")
+                row[int(index) - 1] = float(value)
+            labels.append(int(float(label)) - 1)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"{path}: line {number} is not LIBSVM's format: {error}") from error
+        images.append(row)
+    pixels = np.rint((np.stack(images) + 1.0) / 2.0 * 255.0).astype(np.uint8)
+    return pixels.reshape(-1, 1, 16, 16), np.asarray(labels, np.int64)
+
+
+class _CIFAR(DatasetFiles):
+    folder: ClassVar[str]
+    binary: ClassVar[str]
+    label: ClassVar[str]
+    skip: ClassVar[int]
+    train_files: ClassVar[tuple[str, ...]]
+    test_file: ClassVar[str]
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        reader = self._reader(Path(root))
+        images, labels = zip(*(reader(name) for name in self.train_files), strict=True)
+        self.train = self._part(np.concatenate(images), np.concatenate(labels), "train")
+        self.test = self._part(*reader(self.test_file), "test")
+
+    def _reader(self, root: Path) -> Callable[[str], tuple[Any, Any]]:
+        """Return what reads a part, from whichever form of the dataset is there."""
+        last = self.test_file
+        for folder in (root / self.binary, root):
+            if (folder / f"{last}.bin").is_file():
+                return lambda name: self._binary(
+                    folder / f"{name}.bin", _bytes(folder / f"{name}.bin")
+                )
+        for folder in (root / self.folder, root):
+            if (folder / last).is_file():
+                return lambda name: self._pickled(folder / name, _bytes(folder / name))
+        for archive, pickled in ((f"{self.binary}.tar.gz", False), (f"{self.folder}.tar.gz", True)):
+            packed = root / self._archive(archive)
+            if packed.is_file():
+                return lambda name: self._from_archive(packed, name, pickled)
+        raise FileNotFoundError(
+            f"{self.name}: expected {self.test_file} or {self.test_file}.bin in "
+            f"{root / self.folder} or {root / self.binary}, or an archive of them in {root}\n"
+            "download it: pip install "
+            f"'minidl[torchvision]' and minidl data fetch {self.name.lower()} --root {root}"
+        )
+
+    def _archive(self, name: str) -> str:
+        published = {
+            "cifar-10-batches-bin.tar.gz": "cifar-10-binary.tar.gz",
+            "cifar-10-batches-py.tar.gz": "cifar-10-python.tar.gz",
+        }
+        return published.get(name, name)
+
+    def _from_archive(self, archive: Path, name: str, pickled: bool) -> tuple[Any, Any]:
+        wanted = name if pickled else f"{name}.bin"
+        try:
+            with tarfile.open(archive) as tar:
+                for member in tar:
+                    if member.isfile() and Path(member.name).name == wanted:
+                        file = tar.extractfile(member)
+                        assert file is not None
+                        place = archive / member.name
+                        read = self._pickled if pickled else self._binary
+                        return read(place, file.read())
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise ValueError(f"{archive}: damaged ({error}); remove it and {Advice}") from error
+        raise ValueError(f"{archive}: there is no {wanted} in it; remove it and {Advice}")
+
+    def _binary(self, path: Path, content: bytes) -> tuple[Any, Any]:
+        """Rows of labels (one byte each, the fine one last) and 3,072 pixels."""
+        width = self.skip + 3072
+        if not content or len(content) % width:
+            raise ValueError(
+                f"{path}: expected rows of {width} bytes, found {len(content)} bytes in all; "
+                f"remove it and {Advice}"
+            )
+        rows = np.frombuffer(content, np.uint8).reshape(-1, width)
+        return rows[:, self.skip :].reshape(-1, 3, 32, 32), rows[:, self.skip - 1].astype(np.int64)
+
+    def _pickled(self, path: Path, content: bytes) -> tuple[Any, Any]:
+        try:
+            batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+            pixels = np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32)
+            labels = np.asarray(batch[self.label], np.int64)
+        except Exception as error:  # damaged pickles end in errors of every kind
+            raise ValueError(
+                f"{path}: damaged, or not what its name says ({error}); remove it and {Advice}"
+            ) from error
+        return pixels, labels
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: missing; {Advice}") from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickle dictionaries, lists, text, numbers and arrays; a file can name nothing else."""
+
+    _known: ClassVar = {
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return one of the few functions that rebuild arrays."""
+        if (module, name) not in self._known:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a dataset")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+class CIFAR10(_CIFAR):
+    """60,000 color pictures of ten classes, 32x32 (A. Krizhevsky, 2009).
+
+    Parameters
+    ----------
+    root
+        The folder of the binary or the Python version, unpacked or as the published archive.
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing; the message says how to get them.
+    ValueError
+        A file is damaged.
+    """
+
+    name = "CIFAR10"
+    classes = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    )  # fmt: skip
+    mean, std = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
+    folder, binary = "cifar-10-batches-py", "cifar-10-batches-bin"
+    label, skip = "labels", 1
+    train_files = tuple(f"data_batch_{i}" for i in range(1, 6))
+    test_file = "test_batch"
+
+
+class CIFAR100(_CIFAR):
+    """60,000 color pictures of a hundred classes, 32x32 (A. Krizhevsky, 2009).
+
+    Classes are named by their numbers, which are in alphabetical order of their names.
+
+    Parameters
+    ----------
+    root
+        The folder of the binary or the Python version, unpacked or as the published archive.
+
+    Raises
+    ------
+    FileNotFoundError
+        Files are missing; the message says how to get them.
+    ValueError
+        A file is damaged.
+    """
+
+    name = "CIFAR100"
+    classes = tuple(str(i) for i in range(100))
+    mean, std = [0.5071, 0.4866, 0.4409], [0.2673, 0.2564, 0.2762]
+    folder, binary = "cifar-100-python", "cifar-100-binary"
+    label, skip = "fine_labels", 2
+    train_files = ("train",)
+    test_file = "test"
