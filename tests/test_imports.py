@@ -26,6 +26,7 @@ HEAVY = [
     "safetensors",
     "torch",
     "PIL",
+    "onnx",
     "psutil",
 ]
 
@@ -44,12 +45,14 @@ ARROWS: dict[str, set[str]] = {
     "special": {"ops"},
     "nn": {"ops", "tensor", "autograd", "arguments"},
     "explaining": {"autograd", "ops", "nn"},
+    "onnx": {"autograd", "nn", "tensor", "__init__"},
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments"},
     "__init__": {"autograd", "ops", "tensor", "fft", "linalg", "special", "explaining"},
     "train": {
         "models",
+        "onnx",
         "nn",
         "optim",
         "data",
@@ -78,6 +81,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     room: {"numpy"} for room in ARROWS if room not in ("data", "train", "cli")
 } | {
     "explaining": {"numpy", "sympy"},
+    "onnx": {"numpy", "onnx"},
     "data": {"numpy", "torchvision", "PIL"},
     "kernels": {"numpy", "numba"},
 }

@@ -17,6 +17,7 @@ from minidl import __version__
 from minidl.cli.data import data
 from minidl.cli.evaluate import evaluate
 from minidl.cli.explain import explain
+from minidl.cli.export import export
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.train import train
@@ -34,6 +35,7 @@ app.command("train")(train)
 app.command("validate")(validate)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
+app.command("export")(export)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
 app.add_typer(data, name="data")

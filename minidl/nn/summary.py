@@ -91,9 +91,6 @@ def _flops(name: str, args: list[Any], out: Any) -> int:
     size = math.prod(out.shape)
     if name == "matmul":
         return int(2 * size * shape_of(args[0])[-1])
-    if name == "scaled_dot_product_attention":
-        keys, width = shape_of(args[1])[-2:]
-        return int(2 * keys * (size + size // shape_of(args[2])[-1] * width))
     if name in ("linear", "conv2d"):
         inner = math.prod(shape_of(args[1])[1:])
         return int(size * (2 * inner + (len(args) > 2 and args[2] is not None)))

@@ -17,6 +17,7 @@ from minidl.tensor import Tensor
 from minidl.train.build import Data, build_model
 from minidl.train.checkpoint import CheckpointError, read_arrays, save_model
 from minidl.train.config import Config, ConfigError, load_config
+from minidl.train.run_directory import RunDirectory
 
 
 def save_best(path: Path, model: Module, data: Data) -> None:
@@ -108,6 +109,40 @@ class Predictor:
                 batch = normalize(samples[start : start + 256], mean=self.mean, std=self.std)
                 parts.append(softmax(self.model(Tensor(batch)), 1).numpy())
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+
+def load_best(run: Path) -> tuple[Module, tuple[int, ...]]:
+    """Return the best model of a run, of whatever task, and the shape of a sample.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing or damaged, or they do not belong together.
+    """
+    directory = RunDirectory(run).model
+    arrays, about = read_arrays(directory / "model.safetensors")
+    try:
+        shape = tuple(int(n) for n in json.loads(about["minidl"])["sample_shape"])
+        model = build_model(load_config(directory / "config.yaml"), shape, np.random.default_rng(0))
+        model.load_state_dict(arrays)
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{directory}: config.yaml and model.safetensors do not make a model: {error}"
+        ) from error
+    return model, shape
+
+
+def export_onnx(model: Module, sample_shape: tuple[int, ...], path: Path) -> None:
+    """Write a model as ONNX; see `minidl.onnx.export`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package ``onnx`` is not installed.
+    """
+    from minidl import onnx
+
+    onnx.export(model, np.zeros((1, *sample_shape), np.float32), path)
 
 
 def _statistic(value: Any) -> Any:

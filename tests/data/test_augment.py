@@ -96,7 +96,7 @@ def test_a_quarter_turn_and_whole_shifts_are_exact() -> None:
     x = images(1, 1, 7, 7)
     quarter = np.array([[[0.0, -1.0], [1.0, 0.0]]])
     np.testing.assert_allclose(
-        affine(x, quarter, np.zeros((1, 2)))[0, 0], np.rot90(x[0, 0], -1), atol=1e-6
+        affine(x, quarter, np.zeros((1, 2)))[0, 0], np.rot90(x[0, 0]), atol=1e-6
     )
     moved = affine(x, np.eye(2)[None], np.array([[2.0, -1.0]]))[0, 0]
     np.testing.assert_allclose(moved[2:, :-1], x[0, 0, :-2, 1:], atol=1e-6)
