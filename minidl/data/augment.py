@@ -440,11 +440,18 @@ def one_hot(targets: Array, num_classes: int) -> Array:
 
 class _Mixture:
     @checked
-    def __init__(self, alpha: Positive = 1.0, *, num_classes: Size) -> None:
+    def __init__(self, alpha: Positive = 1.0, *, num_classes: Size | None = None) -> None:
         self.alpha = alpha
         self.num_classes = num_classes
 
     def _pair(self, targets: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        if self.num_classes is None:
+            if targets.ndim != 2:
+                raise ValueError(
+                    f"{type(self).__name__}: num_classes is wanted to mix class indices "
+                    "(a config takes it from the data)"
+                )
+            return targets, rng.permutation(len(targets))
         return one_hot(targets, self.num_classes), rng.permutation(len(targets))
 
     __repr__ = _settings

@@ -107,7 +107,7 @@ def _augmentation(config: Config, num_classes: int) -> Compose | None:
         cls = registry()["augment"][spec.type]
         arguments = spec.arguments()
         if "num_classes" in inspect.signature(cls).parameters:
-            arguments.setdefault("num_classes", num_classes)
+            arguments["num_classes"] = arguments.get("num_classes") or num_classes
         try:
             made.append(cls(**arguments))
         except (ValueError, TypeError) as error:

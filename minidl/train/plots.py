@@ -32,16 +32,22 @@ def plot_curves(
 ) -> None:
     """Draw loss (left) and accuracy (right) over the steps, and save the PNG at ``path``.
 
+    Accuracy is left out where the journal has none.
+
     Training values are a faint line, one point a journal entry, with their running mean;
     validation values are marked epoch by epoch, test values as a dashed line. The best epoch by
     ``monitor`` (smallest if its name ends in ``loss``, else largest) is marked in both.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), dpi=_DPI, layout=_layout())
-    left, right = figure.subplots(1, 2)
+    # A task without classes has no accuracy; an empty journal is told so in both.
+    losses_only = any(entry.metrics for entry in entries) and not any(
+        name.endswith("accuracy") for entry in entries for name in entry.metrics
+    )
+    names = ["loss"] if losses_only else ["loss", "accuracy"]
+    figure = Figure(figsize=(5 * len(names), 4), dpi=_DPI, layout=_layout())
     best = _best(entries, monitor)
-    for axes, name in ((left, "loss"), (right, "accuracy")):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _draw_curve(axes, entries, name, best)
     figure.savefig(os.fspath(path), format="png")
 

@@ -30,7 +30,7 @@ def test_the_help_names_every_verb(minidl: Minidl, arguments: tuple[str, ...]) -
     done = minidl(*arguments)
     assert done.returncode == (0 if arguments else 2)
     text = done.stdout + done.stderr
-    for verb in ("train", "validate", "eval", "predict", "data"):
+    for verb in ("train", "validate", "eval", "predict", "export", "plot-schedule", "data"):
         assert re.search(rf"^\W*{verb}\b", text, re.MULTILINE)
 
 
@@ -41,7 +41,9 @@ def test_the_help_names_every_verb(minidl: Minidl, arguments: tuple[str, ...]) -
         ("validate", ["CONFIG", "create nothing"]),
         ("eval", ["RUN", "--part"]),
         ("predict", ["RUN", "IMAGE", ".npy"]),
-        ("data", ["fetch"]),
+        ("data", ["fetch", "show"]),
+        ("export", ["RUN", ".onnx"]),
+        ("plot-schedule", ["CONFIG", "--output"]),
     ],
 )
 def test_the_help_of_a_verb(minidl: Minidl, verb: str, words: list[str]) -> None:
@@ -208,3 +210,46 @@ def test_predict_what_cannot_be(trained: Trained, run: str, image: str, words: l
     for word in words:
         assert word in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# ---- pictures and exports ------------------------------------------------------------------
+
+
+def test_data_show_and_plot_schedule(minidl: Minidl, tmp_path: Path) -> None:
+    for arguments, name, words in (
+        (
+            ("data", "show", "tiny.yaml", "data.augment=[{type: CutMix}]", "--rows", "2"),
+            "data.png",
+            "32 samples",
+        ),
+        (
+            ("plot-schedule", "tiny.yaml", "schedule={type: StepLR, step_size: 3}"),
+            "schedule.png",
+            "12 steps",
+        ),
+    ):
+        done = minidl(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+        picture = next(Path(p) for p in tmp_path.rglob(name))
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_export_predicts_what_the_run_predicts(trained: Trained, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is wanted")
+    folder, _ = trained
+    run = "runs/tiny"
+    target = tmp_path / "model.onnx"
+    done = run_in(folder, "export", run, str(target))
+    assert done.returncode == 0, done.stderr
+    pixels = MNISTSample().test.inputs[:20]
+    predictor = Predictor.load(folder / run / "model")
+    from minidl.data import normalize
+
+    inputs = normalize(pixels, mean=predictor.mean, std=predictor.std)
+    session = runtime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"input": inputs})
+    np.testing.assert_array_equal(logits.argmax(1), predictor.probabilities(pixels).argmax(1))
+    wrong = run_in(folder, "export", "nowhere", str(target))
+    assert wrong.returncode != 0
+    assert "Traceback" not in wrong.stderr

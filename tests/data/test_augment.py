@@ -187,6 +187,7 @@ def test_cutmix_mixes_targets_by_area() -> None:
         (lambda: augment.RandomErasing(ratio=(2.0, 1.0)), "from small to large"),
         (lambda: augment.RandomHorizontalFlip(1.5), "p must be"),
         (lambda: augment.Mixup(0.0, num_classes=3), "alpha must be"),
+        (lambda: augment.Mixup()(images(), LABELS, rng()), "num_classes is wanted"),
         (
             lambda: augment.Cutout(2)(images()[0], LABELS, rng()),
             r"images \(N, C, H, W\) are wanted",
