@@ -31,13 +31,7 @@ from minidl.nn.activation import (
     Tanhshrink,
     Threshold,
 )
-from minidl.nn.attention import (
-    MultiheadAttention,
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerEncoder,
-    TransformerEncoderLayer,
-)
+from minidl.nn.attention import MultiheadAttention
 from minidl.nn.containers import (
     Maxout,
     ModuleDict,
@@ -125,6 +119,7 @@ from minidl.nn.normalization import (
     LocalResponseNorm,
     RMSNorm,
 )
+from minidl.nn.output_losses import AdaptiveLogSoftmaxWithLoss, LinearCrossEntropyLoss
 from minidl.nn.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -185,8 +180,17 @@ from minidl.nn.resampling import (
     ZeroPad3d,
 )
 from minidl.nn.summary import Summary, summary
+from minidl.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
+    "AdaptiveLogSoftmaxWithLoss",
+    "LinearCrossEntropyLoss",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -351,6 +355,7 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",

@@ -136,6 +136,7 @@ LOSSES = [
     Loss("MSELoss", lambda nn: nn.MSELoss(), values),
     Loss("MSELoss, sum", lambda nn: nn.MSELoss(reduction="sum"), values),
     Loss("MSELoss, none", lambda nn: nn.MSELoss(reduction="none"), values, (4, 3)),
+    Loss("LinearCrossEntropyLoss", lambda nn: nn.LinearCrossEntropyLoss(3, 4, bias=True, label_smoothing=0.1), classes),
     Loss("NLLLoss", lambda nn: nn.NLLLoss(), log_probabilities),
     Loss("NLLLoss, sum", lambda nn: nn.NLLLoss(ignore_index=2, reduction="sum"), log_probabilities),
     Loss("FocalLoss", lambda nn: nn.FocalLoss(), classes, torch=False),

@@ -348,6 +348,11 @@ REFUSALS: list[Refusal] = [
     Refusal(nn.NLLLoss, lambda: nn.NLLLoss()(ones(2, 3), np.array([0, 3])), IndexError, r"target 3"),
 ]
 
+REFUSALS += [
+    Refusal(nn.Transformer, lambda: nn.Transformer(4, 2, 1, 1)(ones(3, 2, 4), ones(3, 2, 5)), ValueError, "must have the same features"),
+    Refusal(nn.AdaptiveLogSoftmaxWithLoss, lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 5, [5]), ValueError, "cutoffs must rise"),
+    Refusal(nn.LinearCrossEntropyLoss, lambda: nn.LinearCrossEntropyLoss(4, 5, reduction="total"), ValueError, "got 'total'"),
+]
 #: Classes that take any array and no setting, so that there is nothing of their own to refuse.
 NOTHING_TO_REFUSE = {
     nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU,

@@ -43,6 +43,7 @@ LAYERS = [
     Layer("TransformerEncoderLayer, dropout", lambda nn: nn.TransformerEncoderLayer(4, 2, 6, 0.4), (3, 2, 4), (3, 2, 4), True, True),
     Layer("TransformerDecoderLayer", lambda nn: nn.TransformerDecoderLayer(4, 2, 6, 0.0), (3, 2, 4), (3, 2, 4), more=((2, 2, 4),)),
     Layer("TransformerDecoderLayer, norm first", lambda nn: nn.TransformerDecoderLayer(4, 2, 6, 0.0, batch_first=True, norm_first=True), (2, 3, 4), (2, 3, 4), more=((2, 5, 4),)),
+    Layer("Transformer", lambda nn: nn.Transformer(4, 2, 1, 2, 6, 0.0, batch_first=True), (2, 3, 4), (2, 2, 4), more=((2, 2, 4),)),
     Layer("TransformerEncoder", lambda nn: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 6, 0.0, batch_first=True), 2, nn.LayerNorm(4)), (2, 3, 4), (2, 3, 4)),
     Layer("TransformerDecoder", lambda nn: nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 6, 0.0), 2), (3, 2, 4), (3, 2, 4), more=((2, 2, 4),)),
 ]

@@ -32,6 +32,7 @@ HOLDERS = {
 }
 #: Taking two inputs that are no floats: see test_containers and test_lazy.
 ELSEWHERE = {nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d, nn.Lazy}
+ELSEWHERE |= {nn.AdaptiveLogSoftmaxWithLoss}
 
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 every_model = pytest.mark.parametrize("layer", LAYERS + MODELS, ids=lambda layer: layer.name)
@@ -59,6 +60,21 @@ def test_every_public_class_has_an_entry() -> None:
 def test_entries_say_what_torch_has(torch: Any) -> None:
     for entry in [*LAYERS, *LOSSES]:
         assert hasattr(torch.nn, type(entry.make()).__name__) == entry.torch, entry.name
+
+
+#: What PyTorch has and minidl leaves out, and why.
+LEFT_OUT = {
+    "Container": "deprecated", "NLLLoss2d": "deprecated", "CrossMapLRN2d": "LocalResponseNorm",
+    "DataParallel": "many devices", "SyncBatchNorm": "many processes",
+    "FractionalMaxPool2d": "no such operation", "FractionalMaxPool3d": "no such operation",
+    "LinearCrossEntropyOptions": "chunks", "RNNBase": "internal", "RNNCellBase": "internal",
+    "UninitializedBuffer": "see Lazy", "UninitializedParameter": "see Lazy",
+}  # fmt: skip
+
+
+def test_every_class_of_torch_is_here(torch: Any) -> None:
+    theirs = {name for name in dir(torch.nn) if name[0].isupper()}
+    assert theirs - set(nn.__all__) == LEFT_OUT.keys() & theirs
 
 
 def test_every_public_class_has_a_refusal() -> None:
