@@ -14,6 +14,7 @@ Only NumPy is needed; torchvision and Pillow are imported where they are used.
 """
 
 from minidl.data import augment
+from minidl.data.cifar import CIFAR10, CIFAR100
 from minidl.data.dataset import ArrayDataset, split
 from minidl.data.fetch import fetch
 from minidl.data.idx import read_idx, write_idx
@@ -38,7 +39,7 @@ from minidl.data.subsets import (
     oversample,
     random_split,
 )
-from minidl.data.vision import CIFAR10, CIFAR100, EMNIST, KMNIST, USPS, FashionMNIST
+from minidl.data.vision import EMNIST, KMNIST, USPS, FashionMNIST
 
 __all__ = [
     "CIFAR10",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minidl.data import vision
+from minidl.data import cifar, vision
 from minidl.data.mnist import MNIST, how_to_get_mnist, locate
 
 #: Names that `fetch` knows: torchvision's class, its further arguments, and what reads the files.
@@ -21,8 +21,8 @@ DATASETS: dict[str, tuple[str, dict[str, Any], Callable[[Path], Any]]] = {
     "kmnist": ("KMNIST", {}, vision.KMNIST),
     "emnist": ("EMNIST", {"split": "balanced"}, vision.EMNIST),
     "usps": ("USPS", {}, vision.USPS),
-    "cifar10": ("CIFAR10", {}, vision.CIFAR10),
-    "cifar100": ("CIFAR100", {}, vision.CIFAR100),
+    "cifar10": ("CIFAR10", {}, cifar.CIFAR10),
+    "cifar100": ("CIFAR100", {}, cifar.CIFAR100),
 }
 
 

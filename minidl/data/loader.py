@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.arguments import Count, Positive, Size, checked
-from minidl.data.augment import Augmentation
+from minidl.data.augment.base import Augmentation
 from minidl.data.dataset import ArrayDataset
 from minidl.data.prefetch import Prefetch
 from minidl.data.samplers import RandomSampler, Sampler, SequentialSampler

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from minidl.data.dataset import ArrayDataset
 
+#: What to do about a damaged file, after removing it.
+ADVICE = "fetch it again"
+
 
 class DatasetFiles:
     """A dataset in two parts, as the trainer wants it."""

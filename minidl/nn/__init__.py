@@ -32,18 +32,8 @@ from minidl.nn.activation import (
     Threshold,
 )
 from minidl.nn.attention import MultiheadAttention
-from minidl.nn.containers import (
-    Maxout,
-    ModuleDict,
-    ModuleList,
-    PairwiseFusion,
-    Parallel,
-    ParameterDict,
-    ParameterList,
-    Scale,
-    Sequential,
-    SkipConnection,
-)
+from minidl.nn.combinators import Maxout, PairwiseFusion, Parallel, Scale, SkipConnection
+from minidl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minidl.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from minidl.nn.dropout import (
     AlphaDropout,
@@ -153,7 +143,8 @@ from minidl.nn.ranking_losses import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
-from minidl.nn.recurrent import GRU, LSTM, RNN, GRUCell, LastStep, LSTMCell, RNNCell
+from minidl.nn.recurrent import GRU, LSTM, RNN, LastStep
+from minidl.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from minidl.nn.resampling import (
     ChannelShuffle,
     CircularPad1d,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,39 +23,17 @@ from numpy.typing import DTypeLike
 from minidl.arguments import Fraction, Size, checked
 from minidl.nn import expect, functional, init
 from minidl.nn.module import Module, Parameter
-from minidl.ops.elementwise import relu, sigmoid, tanh
+from minidl.nn.recurrent_cells import (
+    Nonlinearity,
+    checked_nonlinearity,
+    gru_step,
+    lstm_step,
+    rnn_step,
+)
+from minidl.ops.elementwise import relu, tanh
 from minidl.ops.joining import cat, stack
 from minidl.ops.products import linear
 from minidl.ops.shape import shape_of, transpose
-
-Nonlinearity = Literal["tanh", "relu"]
-
-
-def _rnn_step(function: Callable[[Any], Any]) -> Callable[..., Any]:
-    def step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
-        return (function(x + linear(state[0], weight, bias)),)
-
-    return step
-
-
-def _lstm_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
-    """Return hidden and cell state, from the input's share of the gates."""
-    hidden, cell = state
-    n = shape_of(hidden)[-1]
-    gates = x + linear(hidden, weight, bias)
-    # Input and forget gate lie side by side: one sigmoid for both.
-    both = sigmoid(gates[..., : 2 * n])
-    cell = both[..., n:] * cell + both[..., :n] * tanh(gates[..., 2 * n : 3 * n])
-    return sigmoid(gates[..., 3 * n :]) * tanh(cell), cell
-
-
-def _gru_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
-    (hidden,) = state
-    n = shape_of(hidden)[-1]
-    own = linear(hidden, weight, bias)
-    both = sigmoid(x[..., : 2 * n] + own[..., : 2 * n])
-    candidate = tanh(x[..., 2 * n :] + both[..., :n] * own[..., 2 * n :])
-    return (candidate + both[..., n:] * (hidden - candidate),)
 
 
 def _run(
@@ -222,7 +200,7 @@ class RNN(_Recurrent):
         dtype: DTypeLike | None = None,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self.nonlinearity = _nonlinearity("RNN", nonlinearity)
+        self.nonlinearity = checked_nonlinearity("RNN", nonlinearity)
         self._set(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype,
             rng,
@@ -230,7 +208,7 @@ class RNN(_Recurrent):
 
     def step(self) -> Callable[..., Any]:
         """Return the recurrence."""
-        return _rnn_step(relu if self.nonlinearity == "relu" else tanh)
+        return rnn_step(relu if self.nonlinearity == "relu" else tanh)
 
 
 class LSTM(_Recurrent):
@@ -263,7 +241,7 @@ class LSTM(_Recurrent):
 
     def step(self) -> Callable[..., Any]:
         """Return the recurrence."""
-        return _lstm_step
+        return lstm_step
 
 
 class GRU(_Recurrent):
@@ -295,133 +273,7 @@ class GRU(_Recurrent):
 
     def step(self) -> Callable[..., Any]:
         """Return the recurrence."""
-        return _gru_step
-
-
-def _nonlinearity(name: str, given: str) -> str:
-    if given not in ("tanh", "relu"):
-        raise ValueError(f"{name}: nonlinearity must be 'tanh' or 'relu', got {given!r}")
-    return given
-
-
-class _Cell(Module):
-    """One step of a recurrence."""
-
-    infer: ClassVar = {"input_size": -1}
-    infer_from_state: ClassVar = {"input_size": ("weight_ih", 1)}
-    gates: ClassVar[int]
-    states: ClassVar[int] = 1
-
-    def _set(self, input_size: int, hidden_size: int, bias: bool, dtype: Any, rng: Any) -> None:
-        self.input_size, self.hidden_size = input_size, hidden_size
-        how = {"bound": 1.0 / sqrt(hidden_size), "dtype": dtype, "rng": rng}
-        rows = self.gates * hidden_size
-        self.weight_ih = Parameter(init.uniform((rows, input_size), **how))
-        self.weight_hh = Parameter(init.uniform((rows, hidden_size), **how))
-        self.bias_ih = Parameter(init.uniform((rows,), **how)) if bias else None
-        self.bias_hh = Parameter(init.uniform((rows,), **how)) if bias else None
-
-    def step(self) -> Callable[..., Any]:
-        """Return the recurrence: ``(input's share, state, weight, bias) -> state``."""
-        raise NotImplementedError
-
-    def forward(self, x: Any, state: Any = None) -> Any:
-        """Take one step: ``x (N, input_size)`` or ``(input_size,)``; zeros are the first state.
-
-        Raises
-        ------
-        ValueError
-            Shapes do not fit.
-        """
-        name, shape = type(self).__name__, shape_of(x)
-        if len(shape) not in (1, 2) or shape[-1] != self.input_size:
-            raise ValueError(f"{name}: an input (N, {self.input_size}) is wanted, got {shape}")
-        expect.same_dtype(name, x, self.weight_ih)
-        wanted = (*shape[:-1], self.hidden_size)
-        if state is None:
-            parts: tuple[Any, ...] = (np.zeros(wanted, self.weight_hh.dtype),) * self.states
-        else:
-            parts = tuple(state) if self.states > 1 else (state,)
-        if any(shape_of(part) != wanted for part in parts):
-            found = [shape_of(part) for part in parts]
-            raise ValueError(f"{name}: a state of shape {wanted} is wanted, got {found}")
-        share = linear(x, self.weight_ih, self.bias_ih)
-        after: tuple[Any, ...] = self.step()(share, parts, self.weight_hh, self.bias_hh)
-        return after if self.states > 1 else after[0]
-
-    def extra_repr(self) -> str:
-        """Return the sizes."""
-        last = "" if self.bias_ih is not None else ", bias=False"
-        return f"{self.input_size}, {self.hidden_size}{last}"
-
-
-class RNNCell(_Cell):
-    """One step of `RNN`."""
-
-    gates: ClassVar = 1
-
-    @checked
-    def __init__(
-        self,
-        input_size: Size,
-        hidden_size: Size,
-        bias: bool = True,
-        nonlinearity: Nonlinearity = "tanh",
-        *,
-        dtype: DTypeLike | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        self.nonlinearity = _nonlinearity("RNNCell", nonlinearity)
-        self._set(input_size, hidden_size, bias, dtype, rng)
-
-    def step(self) -> Callable[..., Any]:
-        """Return the recurrence."""
-        return _rnn_step(relu if self.nonlinearity == "relu" else tanh)
-
-
-class LSTMCell(_Cell):
-    """One step of `LSTM`; the state is a pair (hidden, cell)."""
-
-    gates: ClassVar = 4
-    states: ClassVar = 2
-
-    @checked
-    def __init__(
-        self,
-        input_size: Size,
-        hidden_size: Size,
-        bias: bool = True,
-        *,
-        dtype: DTypeLike | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        self._set(input_size, hidden_size, bias, dtype, rng)
-
-    def step(self) -> Callable[..., Any]:
-        """Return the recurrence."""
-        return _lstm_step
-
-
-class GRUCell(_Cell):
-    """One step of `GRU`."""
-
-    gates: ClassVar = 3
-
-    @checked
-    def __init__(
-        self,
-        input_size: Size,
-        hidden_size: Size,
-        bias: bool = True,
-        *,
-        dtype: DTypeLike | None = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        self._set(input_size, hidden_size, bias, dtype, rng)
-
-    def step(self) -> Callable[..., Any]:
-        """Return the recurrence."""
-        return _gru_step
+        return gru_step
 
 
 class LastStep(Module):

@@ -305,60 +305,88 @@ def strong_wolfe(
     -------
     rate, loss, gradient, evaluations
     """
-    largest = float(np.abs(direction).max())
-    point, before, evaluations = at(rate), start, 1
-    bracket: list[Point] = []
+    search = _Search(at, start, c1, c2, at(rate), max_iterations)
+    search.bracket()
+    best = search.zoom(tolerance_change / max(float(np.abs(direction).max()), 1e-300))
+    return best.rate, best.loss, best.gradient, search.evaluations
 
-    def enough(p: Point) -> bool:
-        return p.loss <= start.loss + c1 * p.rate * start.slope
 
-    done = False
-    for iteration in range(max_iterations):
-        if not enough(point) or (iteration > 1 and point.loss >= before.loss):
-            bracket = [before, point]
-            break
-        if abs(point.slope) <= -c2 * start.slope:
-            bracket, done = [point], True
-            break
-        if point.slope >= 0.0:
-            bracket = [before, point]
-            break
-        low = point.rate + 0.01 * (point.rate - before.rate)
-        further = cubic_minimum(before, point, low, point.rate * 10.0)
-        before, point = point, at(further)
-        evaluations += 1
-    else:
-        iteration = max_iterations
-        bracket = [start, point]
-    stalled = False
-    low_i, high_i = (0, 1) if bracket[0].loss <= bracket[-1].loss else (1, 0)
-    while not done and iteration < max_iterations:
-        width = abs(bracket[1].rate - bracket[0].rate)
-        if width * largest < tolerance_change:
-            break
-        rate = cubic_minimum(bracket[0], bracket[1])
-        least, most = min(p.rate for p in bracket), max(p.rate for p in bracket)
-        margin = 0.1 * (most - least)
-        if min(most - rate, rate - least) < margin:
-            # Too near an end: once it may be, the second time it is moved inside.
-            if stalled or rate >= most or rate <= least:
-                rate = most - margin if abs(rate - most) < abs(rate - least) else least + margin
-                stalled = False
-            else:
-                stalled = True
-        else:
-            stalled = False
-        point = at(rate)
-        evaluations += 1
-        iteration += 1
-        if not enough(point) or point.loss >= bracket[low_i].loss:
-            bracket[high_i] = point
-            low_i, high_i = (0, 1) if bracket[0].loss <= bracket[1].loss else (1, 0)
-        else:
-            if abs(point.slope) <= -c2 * start.slope:
-                done = True
-            elif point.slope * (bracket[high_i].rate - bracket[low_i].rate) >= 0.0:
-                bracket[high_i] = bracket[low_i]
-            bracket[low_i] = point
-    best = bracket[low_i] if len(bracket) > 1 else bracket[0]
-    return best.rate, best.loss, best.gradient, evaluations
+class _Search:
+    """A line search under way."""
+
+    def __init__(
+        self, at: Callable[[float], Point], start: Point, c1: float, c2: float, point: Point,
+        most: int,
+    ) -> None:  # fmt: skip
+        self.at, self.start, self.c1, self.c2 = at, start, c1, c2
+        self.point, self.most = point, most
+        self.evaluations, self.iteration = 1, 0
+        self.done = False
+        self.ends: list[Point] = []
+
+    def _low_enough(self) -> bool:
+        wanted = self.start.loss + self.c1 * self.point.rate * self.start.slope
+        return self.point.loss <= wanted
+
+    def _flat_enough(self) -> bool:
+        return abs(self.point.slope) <= -self.c2 * self.start.slope
+
+    def _try(self, rate: float) -> None:
+        self.point = self.at(rate)
+        self.evaluations += 1
+        self.iteration += 1
+
+    def bracket(self) -> None:
+        """Go on until the wanted point lies between two (or is found)."""
+        before = self.start
+        while self.iteration < self.most:
+            rising = self.iteration > 1 and self.point.loss >= before.loss
+            if not self._low_enough() or rising:
+                self.ends = [before, self.point]
+                return
+            if self._flat_enough():
+                self.ends, self.done = [self.point], True
+                return
+            if self.point.slope >= 0.0:
+                self.ends = [before, self.point]
+                return
+            point = self.point
+            low = point.rate + 0.01 * (point.rate - before.rate)
+            self._try(cubic_minimum(before, point, low, point.rate * 10.0))
+            before = point
+        self.ends = [self.start, self.point]
+
+    def zoom(self, least_width: float) -> Point:
+        """Narrow the bracket; return the best point."""
+        stalled = False
+        low, high = self._order()
+        while not self.done and self.iteration < self.most:
+            a, b = self.ends
+            if abs(b.rate - a.rate) < least_width:
+                break
+            rate, stalled = _inside(cubic_minimum(a, b), a.rate, b.rate, stalled)
+            self._try(rate)
+            if not self._low_enough() or self.point.loss >= self.ends[low].loss:
+                self.ends[high] = self.point
+                low, high = self._order()
+                continue
+            if self._flat_enough():
+                self.done = True
+            elif self.point.slope * (self.ends[high].rate - self.ends[low].rate) >= 0.0:
+                self.ends[high] = self.ends[low]
+            self.ends[low] = self.point
+        return self.ends[low]
+
+    def _order(self) -> tuple[int, int]:
+        return (0, 1) if self.ends[0].loss <= self.ends[-1].loss else (1, 0)
+
+
+def _inside(rate: float, a: float, b: float, stalled: bool) -> tuple[float, bool]:
+    """Keep a rate off the ends of a bracket: once it may be near one, not twice running."""
+    least, most = min(a, b), max(a, b)
+    margin = 0.1 * (most - least)
+    if min(most - rate, rate - least) >= margin:
+        return rate, False
+    if not stalled and least < rate < most:
+        return rate, True
+    return (most - margin if abs(rate - most) < abs(rate - least) else least + margin), False

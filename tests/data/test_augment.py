@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage, stats
 
 from minidl.data import augment
-from minidl.data.augment import affine
+from minidl.data.augment.geometry import affine
 
 
 def rng(seed: int = 0) -> np.random.Generator:
