@@ -5,7 +5,8 @@ Inputs are float32 images ``(N, C, H, W)``, pixels from 0 to 1, before they are 
 what comes in at the border is black (0). Everything is drawn from the generator that the caller
 passes: the loader's is a function of seed, epoch and batch. No Python loop runs over images.
 
-A batch of 128 images of 28x28 takes 4 ms (affine), 0.1 ms (crop), 6 ms (elastic) on one core.
+A batch of 128 images of 28x28 takes about 4 ms (affine), 0.2 ms (crop), 7 ms (elastic) on one core
+of a server, which a loader with ``prefetch`` spends beside the training step.
 """
 
 from minidl.data.augment.base import Augment, Compose

@@ -24,21 +24,22 @@ def resample(images: Array, y: Array, x: Array) -> Array:
     n, c, h, w = images.shape
     framed = np.zeros((n, c, h + 2, w + 2), images.dtype)  # a border of zeros spares all masks
     framed[:, :, 1:-1, 1:-1] = images
-    flat = framed.reshape(n, c, -1)
     y, x = np.clip(y + 1.0, 0.0, h + 1.0), np.clip(x + 1.0, 0.0, w + 1.0)
     top, left = np.minimum(y.astype(np.int32), h), np.minimum(x.astype(np.int32), w)
     down, right = (y - top).astype(images.dtype), (x - left).astype(images.dtype)
-    corner = (top * (w + 2) + left).reshape(n, 1, -1)
+    flat, size = framed.reshape(-1), (h + 2) * (w + 2)
+    planes = np.arange(n * c, dtype=np.intp).reshape(n, c, 1) * size
+    corner = planes + (top * (w + 2) + left).reshape(n, 1, -1)
     shape = (n, 1, corner.shape[2])
     down, right = down.reshape(shape), right.reshape(shape)
-    out = np.zeros((n, c, corner.shape[2]), images.dtype)
+    out = np.zeros(corner.shape, images.dtype)
     for step, weight in (
         (0, (1 - down) * (1 - right)),
         (1, (1 - down) * right),
         (w + 2, down * (1 - right)),
         (w + 3, down * right),
     ):
-        out += weight * np.take_along_axis(flat, corner + step, 2)
+        out += weight * flat[corner + step]
     return out.reshape(n, c, *top.shape[1:])
 
 
