@@ -211,12 +211,14 @@ class DataLoader:
                 if inputs.dtype == np.uint8:
                     inputs = normalize(inputs)
                 rng = np.random.default_rng([self.seed, epoch, number, _AUGMENT])
-                inputs, others[0] = self.augment(inputs, others[0], rng)
+                targets = others[0] if others else np.zeros(len(inputs), np.int64)
+                inputs, targets = self.augment(inputs, targets, rng)
+                others[:1] = [targets] if others else []
             yield (normalize(inputs, mean=self.mean, std=self.std), *others)
 
     def _gather(self, chosen: NDArray[np.intp]) -> tuple[NDArray[Any], ...]:
         dataset = self.dataset
-        if isinstance(dataset, ArrayDataset):
+        if isinstance(dataset, ArrayDataset) and self.collate is collate:
             return dataset.inputs.take(chosen, axis=0), dataset.targets.take(chosen, axis=0)
         if hasattr(dataset, "batch") and self.collate is collate:
             return tuple(dataset.batch(chosen))

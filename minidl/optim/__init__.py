@@ -3,7 +3,7 @@
 from minidl.optim import schedules as lr_scheduler
 from minidl.optim.adam import AdaBelief, Adam, Adamax, AdamW, AMSGrad, NAdam, OAdam, RAdam
 from minidl.optim.adaptive import Adadelta, Adagrad, RMSprop
-from minidl.optim.averaging import AveragedModel
+from minidl.optim.averaging import AveragedModel, update_bn
 from minidl.optim.clipping import (
     clip_each_grad_norm_,
     clip_grad_adaptive_,
@@ -48,5 +48,6 @@ __all__ = [  # noqa: PLE0604
     "clip_grad_norm_",
     "clip_grad_value_",
     "lr_scheduler",
+    "update_bn",
     *_schedules,
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from minidl.arguments import Probability, checked
+from minidl.autograd import no_grad
 from minidl.tensor import Tensor
 
 
@@ -100,3 +101,34 @@ class AveragedModel:
         for name, average in self.averages.items():
             average[...] = given[name]
         self.n_averaged = int(state["n_averaged"])
+
+
+def update_bn(loader: Iterable[Any], model: Any) -> None:
+    """Make batch norm's running statistics anew, as plain averages over all batches of a loader.
+
+    Averaged weights want statistics of their own. The model's mode is put back.
+
+    Parameters
+    ----------
+    loader
+        Gives inputs, or tuples that begin with them.
+    """
+    norms = [m for m in model.modules() if getattr(m, "num_batches_tracked", None) is not None]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    training = model.training
+    for norm in norms:
+        norm.running_mean.copy_(np.zeros(norm.running_mean.shape))
+        norm.running_var.copy_(np.ones(norm.running_var.shape))
+        norm.num_batches_tracked.copy_(0)
+        norm.momentum = None
+    try:
+        model.train()
+        with no_grad():
+            for batch in loader:
+                model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(training)

@@ -212,6 +212,17 @@ def test_a_dataset_of_the_users_own() -> None:
     assert sizes.tolist() == [4]
 
 
+def test_a_collate_of_the_users_own_is_used_for_every_dataset() -> None:
+    def first_only(samples: Any) -> Any:
+        return (np.stack([np.asarray(sample[0]) for sample in samples]),)
+
+    for data in (digits(), TensorDataset(digits().inputs, digits().targets), Squares()):
+        for batch in DataLoader(data, 4, collate=first_only):
+            assert len(batch) == 1
+    shifted = DataLoader(digits(), 4, collate=first_only, augment=augment.RandomShift(1))
+    assert len(next(iter(shifted))) == 1
+
+
 def test_tensor_dataset_subset_and_concat() -> None:
     x, y = np.arange(10.0), np.arange(10)
     data = TensorDataset(x, y)

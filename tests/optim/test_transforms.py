@@ -157,3 +157,21 @@ def test_averages_are_those_of_torch(torch: Any, decay: Any, use_buffers: bool) 
     assert fresh.n_averaged == 5
     with pytest.raises(ValueError, match="are not the model's"):
         optim.AveragedModel(nn.Linear(2, 2)).load_state_dict(average.state_dict())
+
+
+def test_statistics_of_averaged_weights_are_those_of_torch(torch: Any) -> None:
+    from torch.optim.swa_utils import update_bn
+
+    def build(n: Any) -> Any:
+        return n.Sequential(n.Linear(3, 4), n.BatchNorm1d(4), n.ReLU()).double()
+
+    mine, other = build(nn).eval(), build(torch.nn).eval()
+    mine.load_state_dict({k: v.numpy() for k, v in other.state_dict().items()})
+    batches = [np.random.default_rng(i).normal(size=(5 + i, 3)) for i in range(4)]
+    optim.update_bn([(batch, None) for batch in batches], mine)
+    update_bn([torch.from_numpy(batch) for batch in batches], other)
+    for name, tensor in mine.state_dict().items():
+        np.testing.assert_allclose(tensor.numpy(), other.state_dict()[name].numpy(), rtol=1e-10)
+    assert not mine.training
+    assert mine[1].momentum == 0.1
+    optim.update_bn([], nn.Linear(2, 2))  # nothing to do
