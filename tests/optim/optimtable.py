@@ -75,7 +75,7 @@ SETTINGS += [
     Setting("Adam, amsgrad", lambda o, p: o.Adam(p, lr=0.05, amsgrad=True, weight_decay=0.1)),
     Setting("Adam, maximize", lambda o, p: o.Adam(p, lr=0.05, maximize=True)),
     Setting("AdamW, amsgrad", lambda o, p: o.AdamW(p, lr=0.05, amsgrad=True)),
-    Setting("NAdam", lambda o, p: o.NAdam(p)),
+    Setting("NAdam", lambda o, p: o.NAdam(p), tolerance=1e-6),
     Setting("NAdam, all settings", lambda o, p: o.NAdam(p, lr=0.05, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1, momentum_decay=0.1), tolerance=1e-6),
     Setting("NAdam, decoupled", lambda o, p: o.NAdam(p, lr=0.05, weight_decay=0.1, decoupled_weight_decay=True, maximize=True), tolerance=1e-6),
     Setting("RAdam", lambda o, p: o.RAdam(p)),
