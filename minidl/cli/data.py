@@ -56,6 +56,6 @@ def show(
 ) -> None:
     """Draw training samples as the model of CONFIG will see them, augmented."""
     with failures():
-        from minidl.train.sheet import training_sheet
+        from minidl.train.reports.sheet import training_sheet
 
         print(training_sheet(config, overrides or [], output, rows=rows))

@@ -20,7 +20,7 @@ def plot_schedule(
     with failures():
         from minidl.train.build import build
         from minidl.train.config import load_config
-        from minidl.train.plots import plot_schedule as draw
+        from minidl.train.reports.plots import plot_schedule as draw
 
         experiment = build(load_config(config, overrides or []))
         draw(experiment.rates(), output, steps_per_epoch=len(experiment.data.train))

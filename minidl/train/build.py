@@ -23,7 +23,7 @@ from minidl.nn.places import Place
 from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
 from minidl.train.config import Config, ConfigError
-from minidl.train.schema import Registry, Spec, registry
+from minidl.train.config.schema import Registry, Spec, registry
 from minidl.train.tasks import Classification, Regression, Task
 
 Path = tuple[str | int, ...]

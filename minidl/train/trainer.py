@@ -14,22 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from minidl.train import environment, mlflow_uri, plots
 from minidl.train.build import build
 from minidl.train.config import Config
 from minidl.train.interruption import Interrupted, Interruption
 from minidl.train.journal import Journal, read_journal
+from minidl.train.publish import hand_over, require_tracking, start_tracking
 from minidl.train.reporter import Reporter, figure
+from minidl.train.reports import plots
+from minidl.train.reports.sheet import contact_sheet
 from minidl.train.run_directory import RunDirectory
 from minidl.train.session import Progress, Session, TrainingError
-from minidl.train.sheet import contact_sheet
-from minidl.train.tracking import (
-    DatasetInfo,
-    Tracker,
-    TrackingReport,
-    TrackingSettings,
-    require_mlflow,
-)
+from minidl.train.tracking import Tracker, TrackingReport
 
 __all__ = ["Progress", "Result", "Trainer", "TrainingError"]
 
@@ -82,7 +77,7 @@ class Trainer:
         self.config = config
         self.overrides = overrides
         self.reporter = Reporter() if reporter is None else reporter
-        self._require_tracking()
+        require_tracking(config)
         self.experiment = build(config)
         self.progress = Progress()
 
@@ -109,7 +104,7 @@ class Trainer:
             run = RunDirectory.create(self.config, self.overrides)
             started = time.perf_counter()
             try:
-                tracker = self._start_tracking(run)
+                tracker = start_tracking(self.config, self.experiment, run, say=self.reporter.say)
                 with Journal(run.journal) as journal, self.reporter:
                     session = self._session(run, journal, tracker, interruption)
                     try:
@@ -126,7 +121,15 @@ class Trainer:
                     except KeyboardInterrupt:
                         status, exit_status = "KILLED", 130
                         self.reporter.say("interrupted again: no checkpoint written")
-                    self._draw(run, session, tracker)
+                    self._draw(run, session)
+                    if tracker is not None:
+                        hand_over(
+                            tracker,
+                            self.config,
+                            self.experiment,
+                            run,
+                            best_epoch=self.progress.best_epoch,
+                        )
             finally:
                 try:
                     report = tracker.finish(status) if tracker is not None else None
@@ -184,52 +187,9 @@ class Trainer:
             }
         )
 
-    # ---- tracking --------------------------------------------------------------------------
-
-    def _require_tracking(self) -> None:
-        if self.config.tracking is not None:
-            try:
-                require_mlflow()
-            except ModuleNotFoundError as error:
-                raise self.config.problem(("tracking",), str(error)) from error
-            try:
-                mlflow_uri.resolve_uri(self.config.tracking.uri)
-            except ValueError as error:
-                raise self.config.problem(("tracking", "uri"), str(error)) from error
-
-    def _start_tracking(self, run: RunDirectory) -> Tracker | None:
-        section = self.config.tracking
-        if section is None:
-            return None
-        data = self.experiment.data
-        parts = {"training": data.train, "validation": data.val, "test": data.test}
-        datasets = [
-            DatasetInfo(
-                name=loader.dataset.name,
-                digest=loader.dataset.digest(),
-                source=str(self.config.data.arguments().get("root", "minidl")),
-                context=context,  # type: ignore[arg-type]
-                profile={"num_rows": len(loader.dataset), "shape": list(data.sample_shape)},
-            )
-            for context, loader in parts.items()
-            if loader is not None
-        ]
-        tags = environment.describe() | {"config.digest": self.config.digest()}
-        return Tracker(
-            TrackingSettings(
-                section.uri, section.experiment, section.system_metrics, section.log_model
-            ),
-            run_name=section.run_name or run.root.name,
-            # A password in the address of the server is not to be read by its users.
-            params=self.config.flat() | {"tracking.uri": mlflow_uri.redacted(section.uri)},
-            tags=tags | section.tags | {"run.directory": str(run.root.absolute())},
-            datasets=datasets,
-            on_message=self.reporter.say,
-        )
-
     # ---- what is left of a run -------------------------------------------------------------
 
-    def _draw(self, run: RunDirectory, session: Session, tracker: Tracker | None) -> None:
+    def _draw(self, run: RunDirectory, session: Session) -> None:
         if not plots.plots_available():
             self.reporter.say("no plots: matplotlib is wanted (pip install 'minidl[plot]')")
         else:
@@ -241,29 +201,6 @@ class Trainer:
                 plots.plot_confusion(session.confusion, classes, run.plots / "confusion.png")
             for name, rows in session.pictures.items():
                 contact_sheet(rows, run.plots / f"{name}.png")
-        if tracker is None:
-            return
-        for path in sorted(run.plots.iterdir()):
-            tracker.artifact(path, "plots")
-        tracker.artifact(run.journal, "run")
-        section = self.config.tracking
-        if section is not None and mlflow_uri.redacted(section.uri) == section.uri:
-            for path in (run.source, run.config):
-                tracker.artifact(path, "run")
-        if run.weights.exists() and not self.experiment.task.classifies:
-            tracker.artifact(run.weights, "model")  # MLflow's model gives class probabilities
-        elif run.weights.exists():
-            data = self.experiment.data
-            tracker.model(
-                run.model,
-                sample_shape=data.sample_shape,
-                example=data.test.dataset.inputs[:2],
-                points=[
-                    entry
-                    for entry in read_journal(run.journal)
-                    if entry.epoch == self.progress.best_epoch and "val/accuracy" in entry.metrics
-                ],
-            )
 
     def _close(self, result: Result) -> None:
         rows = {name: figure(name, value) for name, value in result.metrics.items()}

@@ -41,7 +41,8 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite store, made once: its migrations take seconds."""
     database = tmp_path_factory.mktemp("mlflow") / "template.db"
     program = (
-        "import sys; from pathlib import Path; from minidl.train import mlflow_client as client; "
+        "import sys; from pathlib import Path; "
+        "from minidl.train.tracking import mlflow_client as client; "
         "client.prepare_environment(); client.create_database(Path(sys.argv[1]))"
     )
     subprocess.run([sys.executable, "-c", program, str(database)], check=True, env=environment())

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from minidl.train.journal import Entry
-from minidl.train.plots import _best, _running_mean, plot_confusion, plot_curves, plots_available
+from minidl.train.reports.plots import (
+    _best,
+    _running_mean,
+    plot_confusion,
+    plot_curves,
+    plots_available,
+)
 
 needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None,
@@ -43,7 +49,7 @@ def has_colour(picture, hexadecimal):
 
 def test_availability_is_asked_without_an_import(monkeypatch):
     program = (
-        "import sys, minidl.train.plots as plots; plots.plots_available(); "
+        "import sys, minidl.train.reports.plots as plots; plots.plots_available(); "
         "sys.exit('matplotlib' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -117,7 +123,7 @@ def test_a_matrix_of_another_shape_is_refused(tmp_path):
 @needs_matplotlib
 def test_pyplot_is_left_alone(tmp_path):
     program = (
-        "import sys; from minidl.train.plots import *\n"
+        "import sys; from minidl.train.reports.plots import *\n"
         f"plot_confusion([[1]], ['a'], {str(tmp_path / 'a.png')!r}); plot_curves([], "
         f"{str(tmp_path / 'b.png')!r})\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"

@@ -16,13 +16,15 @@ import pytest
 from tiny_runs import TINY, Done, run_quietly
 
 from minidl.optim import Optimizer
-from minidl.train import metrics, plots, session
+from minidl.train import session, trainer
 from minidl.train.build import build
 from minidl.train.checkpoint import load_checkpoint, read_arrays
 from minidl.train.config import Config, ConfigError
 from minidl.train.inference import Predictor
 from minidl.train.journal import Entry, read_journal
 from minidl.train.metrics import Evaluation
+from minidl.train.metrics import whole_set as metrics
+from minidl.train.reports import plots
 from minidl.train.run_directory import RunDirectory
 from minidl.train.session import Session, TrainingError
 from minidl.train.trainer import Trainer
@@ -487,7 +489,7 @@ def test_a_signal_before_the_first_step_ends_what_was_begun(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        Trainer, "_start_tracking", lambda self, run: os.kill(os.getpid(), signal.SIGINT)
+        trainer, "start_tracking", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
     )
     done = train()
     assert (done.result.status, done.result.exit_status) == ("KILLED", 130)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from minidl.train import plots
 from minidl.train.config import Config, load_config
 from minidl.train.journal import Entry, read_journal
 from minidl.train.reporter import Reporter
+from minidl.train.reports import plots
 from minidl.train.run_directory import RunDirectory
 from minidl.train.trainer import Result, Trainer
 

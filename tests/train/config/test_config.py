@@ -10,9 +10,15 @@ from typing import Annotated, Any
 import pytest
 
 from minidl.arguments import Bound
-from minidl.train import schema
-from minidl.train.config import Config, ConfigError, config_from_data, json_schema, load_config
-from minidl.train.yaml_source import parse
+from minidl.train.config import (
+    Config,
+    ConfigError,
+    config_from_data,
+    json_schema,
+    load_config,
+    schema,
+)
+from minidl.train.config.yaml_source import parse
 
 Load = Callable[..., Config]
 Fails = Callable[..., ConfigError]

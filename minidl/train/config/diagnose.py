@@ -12,14 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minidl.train.problems import clip, did_you_mean, same_but_for_spelling, show, similar
-from minidl.train.yaml_scalars import core_type
-from minidl.train.yaml_source import KeyPath, Source
+from minidl.train.config.problems import clip, did_you_mean, same_but_for_spelling, show, similar
+from minidl.train.config.yaml_scalars import core_type
+from minidl.train.config.yaml_source import KeyPath, Source
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from minidl.train.schema import SpecModels
+    from minidl.train.config.schema import SpecModels
 
 EXPECTED = {
     "int_type": "a whole number",

@@ -1,4 +1,4 @@
-"""A run's configuration: a YAML file in, a checked ``Config`` out.
+"""From a YAML file, or plain data, to a checked ``Config``.
 
 Defaults are overruled by the file, the file by the environment (``${env:NAME,default}``), and all
 by the command line. Everything that is wrong is told at once, with its place, before anything is
@@ -9,154 +9,19 @@ created; see ``yaml_source`` for what YAML means here, ``schema`` for what the c
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
-from pydantic import Field, PrivateAttr, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
-from minidl.train.diagnose import Diagnosis
-from minidl.train.overrides import apply_overrides
-from minidl.train.problems import ConfigError, Place, Problem, show
-from minidl.train.schema import (
-    DataSpec,
-    Registry,
-    Section,
-    Spec,
-    SpecModels,
-    one_of,
-    plain,
-    registry,
-    spec_models,
-)
-from minidl.train.yaml_scalars import dump_yaml, interpolate, unsayable
-from minidl.train.yaml_source import MAX_DEPTH, MAX_NODES, KeyPath, Node, Source, read_source
-
-__all__ = [
-    "Config",
-    "ConfigError",
-    "DataSpec",
-    "Problem",
-    "Spec",
-    "config_from_data",
-    "json_schema",
-    "load_config",
-]
-
-Metric: TypeAlias = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
-Size: TypeAlias = Annotated[int, Field(ge=1)]
-
-
-class EarlyStop(Section):
-    """When to stop before the last epoch."""
-
-    patience: Size
-    """Epochs without a better value of the monitored metric."""
-
-
-class TrainerSection(Section):
-    """How long to train, what to watch, and where to write."""
-
-    epochs: Size = 5
-    """Passes over the training samples."""
-    monitor: Metric = "val/accuracy"
-    """The metric that tells the best checkpoint, and when to stop early."""
-    clip_norm: Positive | None = None
-    """Scale gradients down to this norm where theirs is larger."""
-    early_stop: EarlyStop | None = None
-    """Stop when the monitored metric no longer gets better."""
-    log_every: Size = 50
-    """Steps between two points of the training metrics."""
-    run_root: str = "runs"
-    """Directory that run directories are made in."""
-    name: str | None = None
-    """Name of the run's directory; by default one made of the time and the config's digest."""
-
-
-class TrackingSection(Section):
-    """What MLflow is told. Without this section a run keeps its journal only."""
-
-    experiment: str = "minidl"
-    """Name of the experiment."""
-    uri: str = "sqlite:///mlflow.db"
-    """Tracking store or server."""
-    run_name: str | None = None
-    """Name of the run in MLflow."""
-    tags: dict[str, str] = Field(default_factory=dict)
-    """Tags of the run."""
-    log_model: bool = True
-    """Log the best checkpoint as a model that MLflow can serve."""
-    system_metrics: bool = False
-    """Log the machine's load."""
-
-
-class Config(Section):
-    """A checked configuration. Two configs are equal when their resolved data are.
-
-    A ``Spec`` (``data``, ``model``, …) gives its class's name as ``type`` and its constructor's
-    arguments by ``arguments()``; layers of a ``Sequential`` are specs in ``arguments()["layers"]``.
-    """
-
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Of every random choice in the run."""
-    data: DataSpec
-    task: Spec | None = None
-    model: Spec
-    loss: Spec
-    optimizer: Spec
-    schedule: Spec | None = None
-    trainer: TrainerSection = TrainerSection()
-    tracking: TrackingSection | None = None
-
-    _source: Source = PrivateAttr()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Config) and self.resolved() == other.resolved()
-
-    def __hash__(self) -> int:
-        return hash(self.digest())
-
-    @property
-    def source_text(self) -> str:
-        """The text of the file that the config was read from."""
-        return self._source.text
-
-    def place(self, path: KeyPath) -> str:
-        """Return where the value at ``path`` was written, as ``file:line:column``.
-
-        For what was not written at all (a default), it is the place of the nearest thing around it.
-        """
-        return str(self._source.trail(path)[-1].place)
-
-    def problem(self, path: KeyPath, message: str, suggestion: str | None = None) -> ConfigError:
-        """Return an error about the value at ``path``, for the caller to raise.
-
-        The builder uses it to say which line a constructor's or a shape error comes from.
-        """
-        place = self._source.trail(path)[-1].place
-        return ConfigError(
-            [Problem.at(place, message, text=self._source.text, suggestion=suggestion)]
-        )
-
-    def resolved(self) -> dict[str, Any]:
-        """Return the config as plain data with all defaults filled in."""
-        return {name: plain(getattr(self, name)) for name in Config.model_fields}
-
-    def to_yaml(self) -> str:
-        """Return ``resolved()`` as YAML, which loads again to an equal config."""
-        return dump_yaml(self.resolved())
-
-    def flat(self) -> dict[str, str]:
-        """Return ``resolved()`` under dotted paths (``model.layers.0.type``), values as text."""
-        return dict(_leaves("", self.resolved()))
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the resolved config: equal for configs that mean the same run."""
-        canonical = json.dumps(self.resolved(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+from minidl.train.config.diagnose import Diagnosis
+from minidl.train.config.overrides import apply_overrides
+from minidl.train.config.problems import ConfigError, Place, Problem, show
+from minidl.train.config.schema import Registry, SpecModels, one_of, registry, spec_models
+from minidl.train.config.sections import Config, TrackingSection, TrainerSection
+from minidl.train.config.yaml_scalars import dump_yaml, interpolate, unsayable
+from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES, KeyPath, Node, Source, read_source
 
 
 def load_config(
@@ -365,18 +230,3 @@ def _tree(data: Any, path: KeyPath, source: Source, count: list[int] | None = No
     except ValueError as error:
         return Node(None, place, fault=Problem.at(place, str(error)))
     return Node(data, place)
-
-
-def _leaves(path: str, value: Any) -> list[tuple[str, str]]:
-    children: list[tuple[Any, Any]] = []
-    if isinstance(value, dict):
-        children = list(value.items())
-    elif isinstance(value, list) and any(isinstance(child, (dict, list)) for child in value):
-        children = list(enumerate(value))
-    if not children:
-        return [(path, value if isinstance(value, str) else json.dumps(value))]
-    return [
-        leaf
-        for key, child in children
-        for leaf in _leaves(f"{path}.{key}" if path else str(key), child)
-    ]

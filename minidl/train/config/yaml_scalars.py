@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import yaml
 from yaml.resolver import BaseResolver
 
-from minidl.train.problems import clip
+from minidl.train.config.problems import clip
 
 CORE = "tag:yaml.org,2002:"
 # YAML 1.2.2, section 10.3.2; [0-9] and not \d, which takes the digits of all scripts.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from minidl.train.problems import ConfigError, Place, Problem, did_you_mean, show
-from minidl.train.yaml_source import MAX_DEPTH, Node, Source, parse_value
+from minidl.train.config.problems import ConfigError, Place, Problem, did_you_mean, show
+from minidl.train.config.yaml_source import MAX_DEPTH, Node, Source, parse_value
 
 
 def apply_overrides(

@@ -21,10 +21,16 @@ import pytest
 from mlflow_stores import MLFLOW_MARKS, environment, free_port, running
 
 import minidl
-from minidl.train import mlflow_client, tracking
 from minidl.train.journal import Entry
-from minidl.train.mlflow_uri import artifact_location, open_command, redacted, resolve_uri
-from minidl.train.tracking import DatasetInfo, Tracker, TrackingSettings, require_mlflow
+from minidl.train.tracking import (
+    DatasetInfo,
+    Tracker,
+    TrackingSettings,
+    mlflow_client,
+    require_mlflow,
+)
+from minidl.train.tracking import tracker as tracking
+from minidl.train.tracking.mlflow_uri import artifact_location, open_command, redacted, resolve_uri
 
 pytest_plugins = ["mlflow_stores"]
 

@@ -21,8 +21,8 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from minidl.train.problems import ConfigError, Place, Problem, clip, did_you_mean
-from minidl.train.yaml_scalars import (
+from minidl.train.config.problems import ConfigError, Place, Problem, clip, did_you_mean
+from minidl.train.config.yaml_scalars import (
     CORE,
     CORE_SCALARS,
     ENVIRONMENT,

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from minidl.train import mlflow_client, mlflow_uri, system_metrics
 from minidl.train.journal import Entry
-from minidl.train.mlflow_client import MlflowRun, NotSentError, Point
+from minidl.train.tracking import mlflow_client, mlflow_uri, system_metrics
+from minidl.train.tracking.mlflow_client import MlflowRun, NotSentError, Point
 
 FLUSH_SECONDS = 1.0
 SYSTEM_SECONDS = 10.0

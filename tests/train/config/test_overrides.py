@@ -2,8 +2,8 @@
 
 import pytest
 
-from minidl.train.overrides import apply_overrides
-from minidl.train.yaml_source import Source, parse
+from minidl.train.config.overrides import apply_overrides
+from minidl.train.config.yaml_source import Source, parse
 
 TEXT = """\
 data: {type: MNIST}

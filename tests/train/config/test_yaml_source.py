@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from minidl.train.problems import ConfigError
-from minidl.train.yaml_scalars import dump_yaml
-from minidl.train.yaml_source import MAX_BYTES, MAX_DEPTH, Source, parse, read_source
+from minidl.train.config.problems import ConfigError
+from minidl.train.config.yaml_scalars import dump_yaml
+from minidl.train.config.yaml_source import MAX_BYTES, MAX_DEPTH, Source, parse, read_source
 
 
 def read(text: str, **environ: str) -> object:

@@ -27,11 +27,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from minidl.train.mlflow_uri import artifact_location, sqlite_path
+from minidl.train.tracking.mlflow_uri import artifact_location, sqlite_path
 
 if TYPE_CHECKING:
     from minidl.train.journal import Entry
-    from minidl.train.tracking import DatasetInfo
+    from minidl.train.tracking.tracker import DatasetInfo
 
 T = TypeVar("T")
 
@@ -352,7 +352,7 @@ def first_line(error: BaseException) -> str:
 
 def _copy_of_minidl(folder: Path) -> Path:
     """Copy the package's code (not its data) as it is now, for the model to be served with."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     copy = folder / "code" / package.name
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.gz", "*.so"))
     return copy

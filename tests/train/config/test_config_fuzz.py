@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl.train.config import Config, ConfigError, config_from_data, load_config
-from minidl.train.yaml_scalars import dump_yaml
-from minidl.train.yaml_source import parse
+from minidl.train.config.yaml_scalars import dump_yaml
+from minidl.train.config.yaml_source import parse
 
 Classes = dict[str, dict[str, type]]
 Data = dict[str, Any]
