@@ -27,7 +27,7 @@ def evaluate(
     """Evaluate the best model of a run."""
     with failures():
         from minidl.train.evaluation import evaluate_run, recall_by_class
-        from minidl.train.reporter import Reporter, figure
+        from minidl.train.reporter import figure, reporter_for
 
         found, experiment = evaluate_run(run, overrides or [], part=part.value)
         rows = {name: figure(name, value) for name, value in found.metrics.items()}
@@ -42,4 +42,4 @@ def evaluate(
         data = experiment.data
         loader = data.test if part is Part.test else data.val
         count = len(loader.dataset) if loader is not None else 0
-        Reporter().table(f"{run}: {count:,} {part.value} samples", rows)
+        reporter_for().table(f"{run}: {count:,} {part.value} samples", rows)

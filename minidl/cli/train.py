@@ -22,14 +22,24 @@ Overrides = Annotated[
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file.")],
     overrides: Overrides = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say what happens as JSON, an event a line.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the run directory at the end, no more.")
+    ] = False,
 ) -> None:
     """Train what CONFIG describes, into a new run directory."""
+    if as_json and quiet:
+        fail("--json and --quiet exclude each other: choose one", 2)
     with failures():
         from minidl.train.config import load_config
+        from minidl.train.reporter import reporter_for
         from minidl.train.trainer import Trainer, TrainingError
 
         changes = overrides or []
-        trainer = Trainer(load_config(config, changes), overrides=changes)
+        reporter = reporter_for(json=as_json, quiet=quiet)
+        trainer = Trainer(load_config(config, changes), overrides=changes, reporter=reporter)
         try:
             result = trainer.run()
         except TrainingError as error:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from minidl.train.config import Config, load_config
 from minidl.train.journal import Entry, read_journal
-from minidl.train.reporter import Reporter
+from minidl.train.reporter import LineReporter
 from minidl.train.reports import plots
 from minidl.train.run_directory import RunDirectory
 from minidl.train.trainer import Result, Trainer
@@ -80,5 +80,5 @@ def train(tiny: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
 def run_quietly(config: Config, overrides: tuple[str, ...] = ()) -> Done:
     """Train and keep what is printed."""
     said = io.StringIO()
-    result = Trainer(config, overrides=overrides, reporter=Reporter(Console(file=said))).run()
+    result = Trainer(config, overrides=overrides, reporter=LineReporter(Console(file=said))).run()
     return Done(result, said.getvalue(), RunDirectory(result.directory))
