@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,8 @@ def centralize_grad_(parameters: Tensor | Iterable[Tensor]) -> None:
 class Accumulate:
     """Let ``steps`` backward passes make one step: an optimizer's step, taken every n-th time.
 
-    Gradients add up in between, and their mean is used; ``zero_grad`` waits for the step.
+    Gradients add up in between, and their mean is used; ``zero_grad`` waits for the step. The state
+    holds what has been added up so far, so a training goes on in the middle of a step too.
 
     Parameters
     ----------
@@ -79,6 +80,11 @@ class Accumulate:
         self.optimizer, self.steps, self.before = optimizer, steps, before
         self.count = 0
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups."""
+        return self.optimizer.param_groups
+
     def zero_grad(self) -> None:
         """Forget the gradients, if none are being added up."""
         if self.count == 0:
@@ -89,14 +95,48 @@ class Accumulate:
         self.count += 1
         if self.count < self.steps:
             return False
-        for group in self.optimizer.param_groups:
-            for gradient in gradients_of(group["params"]):
-                gradient /= gradient.dtype.type(self.steps)
+        for gradient in gradients_of(_parameters(self.optimizer)):
+            gradient /= gradient.dtype.type(self.steps)
         if self.before is not None:
             self.before()
         self.optimizer.step()
         self.count = 0
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state, the count, and the gradients added up by their numbers."""
+        adding = _parameters(self.optimizer) if self.count else []
+        sums = {i: p.grad.clone() for i, p in enumerate(adding) if p.grad is not None}
+        return {"optimizer": self.optimizer.state_dict(), "count": self.count, "gradients": sums}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            Shapes do not fit, or the count is none of ``steps``; nothing has been changed.
+        """
+        count, parameters = int(state["count"]), _parameters(self.optimizer)
+        # JSON has no whole numbers for keys, only strings.
+        sums = {int(i): _array(given) for i, given in state["gradients"].items()}
+        if not 0 <= count < self.steps:
+            raise ValueError(
+                f"Accumulate: the state has added up {count} of its gradients; with "
+                f"steps={self.steps} there are fewer than {self.steps}"
+            )
+        for i, gradient in sums.items():
+            wanted = parameters[i].shape if 0 <= i < len(parameters) else "no such parameter"
+            if gradient.shape != wanted:
+                raise ValueError(
+                    f"Accumulate: gradient {i} of the state has shape {gradient.shape}, wanted "
+                    f"{wanted}"
+                )
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.count = count
+        for i, parameter in enumerate(parameters):
+            if parameter.requires_grad:
+                parameter.grad = sums[i].astype(parameter.dtype) if i in sums else None
 
 
 class Lookahead:
@@ -113,15 +153,12 @@ class Lookahead:
             raise ValueError(f"Lookahead: alpha must be at most 1, got {alpha}")
         self.optimizer, self.k, self.alpha = optimizer, k, alpha
         self.count = 0
-        self.slow = [p.detach().numpy().copy() for p in self._parameters()]
+        self.slow = [p.detach().numpy().copy() for p in _parameters(optimizer)]
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The optimizer's groups."""
         return self.optimizer.param_groups
-
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -132,7 +169,7 @@ class Lookahead:
         loss = self.optimizer.step(closure)
         self.count += 1
         if self.count % self.k == 0:
-            for slow, parameter in zip(self.slow, self._parameters(), strict=True):
+            for slow, parameter in zip(self.slow, _parameters(self.optimizer), strict=True):
                 slow += self.alpha * (parameter.detach().numpy() - slow)
                 parameter.copy_(slow)
         return loss
@@ -142,16 +179,29 @@ class Lookahead:
         slow = [Tensor(array.copy()) for array in self.slow]
         return {"optimizer": self.optimizer.state_dict(), "slow": slow, "count": self.count}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned.
 
         Raises
         ------
         ValueError
-            Shapes do not fit.
+            Shapes do not fit; nothing has been changed.
         """
-        given: list[Array] = [np.array(t.detach()) for t in state["slow"]]
-        if [a.shape for a in given] != [a.shape for a in self.slow]:
-            raise ValueError("Lookahead: the slow weights of the state have other shapes")
+        given = [_array(slow) for slow in state["slow"]]
+        own, found = [a.shape for a in self.slow], [a.shape for a in given]
+        if own != found:
+            raise ValueError(f"Lookahead: slow weights of shapes {own} here, {found} in the state")
         self.optimizer.load_state_dict(state["optimizer"])
-        self.slow, self.count = given, int(state["count"])
+        self.count = int(state["count"])
+        for slow, array in zip(self.slow, given, strict=True):
+            slow[...] = array
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _array(value: Any) -> Array:
+    """Return what a state holds, a Tensor here or an array from a file."""
+    array: Array = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    return array

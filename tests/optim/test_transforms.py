@@ -97,6 +97,65 @@ def test_accumulation_equals_the_mean_gradient() -> None:
             np.testing.assert_allclose(p.detach(), q.detach(), rtol=1e-9)
 
 
+def added_up(optimizer: Any, parameters: Any, passes: range) -> list[np.ndarray]:
+    """Run backward passes (made up) through an accumulating optimizer."""
+    found = []
+    for number in passes:
+        optimizer.zero_grad()
+        for i, p in enumerate(parameters):
+            g = gradient(p.detach().numpy(), number, i)
+            p.grad = g if p.grad is None else p.grad + g
+        optimizer.step()
+        found.append(np.concatenate([p.detach().numpy().ravel() for p in parameters]))
+    return found
+
+
+@pytest.mark.parametrize("stop", [0, 6, 7, 8])
+def test_accumulation_goes_on_in_the_middle_of_a_step(stop: int) -> None:
+    a, b = ours(), ours()
+    optimizer = optim.Accumulate(optim.Adam(a, lr=0.05), 3)
+    added_up(optimizer, a, range(stop))
+    for p, q in zip(a, b, strict=True):
+        q.copy_(p)
+    fresh = optim.Accumulate(optim.Adam(b), 3)
+    added_up(fresh, b, range(2))  # its own sums must be forgotten
+    for p, q in zip(a, b, strict=True):
+        q.copy_(p)
+    state = optimizer.state_dict()
+    assert (state["count"], len(state["gradients"])) == (stop % 3, len(a) if stop % 3 else 0)
+    fresh.load_state_dict(arrays(state))
+    later = range(stop, stop + 10)
+    agree(added_up(fresh, b, later), added_up(optimizer, a, later), tolerance=0)
+
+
+def arrays(state: Any) -> Any:
+    """A state as it comes from a file: arrays for tensors, and text for numbers that are keys."""
+    if isinstance(state, dict):
+        return {str(key): arrays(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [arrays(value) for value in state]
+    return state.detach().numpy() if hasattr(state, "detach") else state
+
+
+def test_states_of_wrappers_that_do_not_fit_change_nothing() -> None:
+    a = ours(shapes=[(3,)])
+    accumulating = optim.Accumulate(optim.SGD(a), 2)
+    added_up(accumulating, a, range(1))
+    state = accumulating.state_dict()
+    for changes, message in (
+        ({"count": 2}, "has added up 2 of its gradients; with steps=2"),
+        ({"gradients": {0: np.ones(4)}}, r"gradient 0 .* has shape \(4,\), wanted \(3,\)"),
+        ({"gradients": {1: np.ones(3)}}, "gradient 1 .* no such parameter"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            accumulating.load_state_dict({**state, **changes})
+        assert accumulating.count == 1
+        np.testing.assert_array_equal(a[0].grad, state["gradients"][0])
+    looking = optim.Lookahead(optim.SGD(a))
+    with pytest.raises(ValueError, match=r"\[\(3,\)\] here, \[\(4,\)\] in the state"):
+        looking.load_state_dict({**looking.state_dict(), "slow": [np.ones(4)]})
+
+
 def test_lookahead_is_its_formula_and_goes_on_from_its_state() -> None:
     a, b = ours(), ours()
     optimizer = optim.Lookahead(optim.SGD(a, lr=0.05), k=3, alpha=0.4)
@@ -115,7 +174,7 @@ def test_lookahead_is_its_formula_and_goes_on_from_its_state() -> None:
     for p, q in zip(a, c, strict=True):
         q.copy_(p)
     fresh = optim.Lookahead(optim.SGD(c, lr=9.0), k=3, alpha=0.4)
-    fresh.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    fresh.load_state_dict(arrays(copy.deepcopy(optimizer.state_dict())))
     agree(run(fresh, c, range(9, 14)), run(optimizer, a, range(9, 14)), tolerance=0)
 
 
