@@ -113,8 +113,9 @@ class Muon(Optimizer):
     Parameters
     ----------
     adjust_lr_fn
-        ``"original"``: matrices take ``lr · √max(1, rows / columns)``; ``"match_rms_adamw"``:
-        ``0.2 lr · √max(rows, columns)``, so that a rate that suits AdamW suits it too.
+        ``"original"``, also None: matrices take ``lr · √max(1, rows / columns)``;
+        ``"match_rms_adamw"``: ``0.2 lr · √max(rows, columns)``, so that a rate that suits AdamW
+        suits it too.
 
     Raises
     ------
@@ -142,7 +143,7 @@ class Muon(Optimizer):
         ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315),
         eps: Positive = 1e-7,
         ns_steps: Size = 5,
-        adjust_lr_fn: Literal["original", "match_rms_adamw"] = "original",
+        adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
         betas: tuple[Probability, Probability] = (0.9, 0.95),
         eps_adam: Positive = 1e-8,
         maximize: bool = False,
@@ -179,10 +180,9 @@ class Muon(Optimizer):
             if part.value.ndim < 2 or not part.value.size:
                 self._as_adam(part, settings)
                 continue
-            buffer, g = part.state["momentum_buffer"], part.grad
-            buffer *= settings["momentum"]
-            buffer += g
-            step = g + settings["momentum"] * buffer if settings["nesterov"] else buffer
+            buffer, g, momentum = part.state["momentum_buffer"], part.grad, settings["momentum"]
+            rules.follow_(buffer, g, 1.0 - momentum)
+            step = g + momentum * (buffer - g) if settings["nesterov"] else buffer
             matrix = step.reshape(len(step), -1)
             rows, columns = matrix.shape
             rate = settings["lr"] * math.sqrt(max(1.0, rows / columns))
