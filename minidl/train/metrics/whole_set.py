@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
-from minidl.data import DataLoader
-from minidl.train.build import Experiment
-from minidl.train.tasks import Outcome
+
+if TYPE_CHECKING:  # tasks and the builder name metrics
+    from minidl.data import DataLoader
+    from minidl.train.build import Experiment
+    from minidl.train.tasks import Outcome
 
 
 class Average:
@@ -42,6 +45,24 @@ class Average:
         """Return ``{part}/loss``, and ``{part}/accuracy`` where there are classes."""
         found = {f"{part}/loss": self.loss / self.weight if self.weight else math.nan}
         return found | ({f"{part}/accuracy": self.correct / self.count} if self.classified else {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums as plain numbers; written as JSON they come back to the last bit."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises
+        ------
+        ValueError
+            The state is not that of an average.
+        """
+        if state.keys() != vars(self).keys():
+            raise ValueError(
+                f"Average: a state has {', '.join(vars(self))}, got {', '.join(state)}"
+            )
+        vars(self).update({name: type(vars(self)[name])(state[name]) for name in vars(self)})
 
 
 @dataclass(frozen=True)

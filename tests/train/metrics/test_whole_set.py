@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -135,3 +136,23 @@ def test_an_average_of_weights_that_are_all_zero_has_no_loss() -> None:
     found = average.metrics("val")
     assert math.isnan(found["val/loss"])
     assert found["val/accuracy"] == 0.5
+
+
+def test_an_average_goes_on_from_its_state() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = [
+        Outcome(rng.random(), 3.0 * rng.random(), 3, rng.integers(0, 2, 3), rng.integers(0, 2, 3))
+        for _ in range(20)
+    ]
+    whole, first, second = Average(), Average(), Average()
+    for outcome in outcomes:
+        whole.add(outcome)
+    for outcome in outcomes[:7]:
+        first.add(outcome)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for outcome in outcomes[7:]:
+        second.add(outcome)
+    assert second.metrics("train") == whole.metrics("train")
+    assert vars(second) == vars(whole)
+    with pytest.raises(ValueError, match="a state has loss, weight, correct, count, classified"):
+        second.load_state_dict({"loss": 1.0})
