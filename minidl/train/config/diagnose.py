@@ -9,12 +9,13 @@ section, in the other classes of it, and in the other sections.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minidl.train.config.fields import keys_at
+from minidl.train.config.nodes import KeyPath, Source
 from minidl.train.config.problems import clip, did_you_mean, same_but_for_spelling, show, similar
 from minidl.train.config.yaml_scalars import core_type
-from minidl.train.config.yaml_source import KeyPath, Source
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,12 +50,11 @@ ERRORS_READ = 500  # of a damaged file; suggestions for thousands would take sec
 class Diagnosis:
     """Turns pydantic's errors about a source's data into the source's problems."""
 
-    def __init__(
-        self, source: Source, sections: Mapping[str, type[BaseModel] | None], classes: SpecModels
-    ) -> None:
+    def __init__(self, source: Source, shape: type[BaseModel], classes: SpecModels) -> None:
         self.source = source
         self.data = source.root.plain()
-        self.sections = sections
+        self.shape = shape
+        self.sections = list(shape.model_fields)
         self.classes = classes
 
     def report(self, errors: Sequence[Any]) -> None:
@@ -157,6 +157,8 @@ class Diagnosis:
         section = str(owner[0]) if owner else None
         if name := same_but_for_spelling(key, own):
             return f"did you mean `{name}`?"
+        if key == "include" or (not owner and similar(key, ["include"], cutoff=0.8)):
+            return "an `include` stands at the top of a file: `include: base.yaml`"
         siblings = [
             n for n, m in self.classes.get(section or "", {}).items() if key in m.model_fields
         ]
@@ -197,21 +199,19 @@ class Diagnosis:
     def keys(self, path: KeyPath) -> list[str]:
         """Return the keys that the mapping at ``path`` may have."""
         if not path:
-            return list(self.sections)
+            return self.sections
         section = str(path[0])
         if section in self.classes:
             node = self.source.trail((*path, "type"))[-1]
             model = self.classes[section].get(node.value) if isinstance(node.value, str) else None
             return list(model.model_fields) if model else []
-        if path == ("trainer", "early_stop"):
-            return ["patience"]
-        plain_model = self.sections.get(section)
-        return list(plain_model.model_fields) if plain_model and len(path) == 1 else []
+        return keys_at(self.shape, self.data, path)
 
     def section_keys(self, section: str) -> list[str]:
         """Return all keys that a section has, in whatever class."""
-        models = [*self.classes.get(section, {}).values(), self.sections.get(section)]
-        return list(dict.fromkeys(key for m in models if m for key in m.model_fields))
+        models = self.classes.get(section, {}).values()
+        keys = dict.fromkeys(key for model in models for key in model.model_fields)
+        return list(keys) or keys_at(self.shape, {}, (section,))
 
     def owner(self, path: KeyPath) -> str:
         """Say whose keys the mapping at ``path`` holds: ``Conv2d``, or ``trainer``."""

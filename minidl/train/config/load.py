@@ -1,8 +1,9 @@
 """From a YAML file, or plain data, to a checked ``Config``.
 
-Defaults are overruled by the file, the file by the environment (``${env:NAME,default}``), and all
-by the command line. Everything that is wrong is told at once, with its place, before anything is
-created; see ``yaml_source`` for what YAML means here, ``schema`` for what the classes accept and
+Defaults are overruled by what the file includes, that by the file, the file by the environment
+(``${env:NAME,default}``), and all by the command line. Everything that is wrong is told at once,
+with its place, before anything is created; see ``yaml_source`` for what YAML means here,
+``include`` and ``overrides`` for what becomes of it, ``schema`` for what the classes accept and
 ``diagnose`` for how mistakes are told.
 """
 
@@ -10,18 +11,21 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, ValidationError, create_model
 
 from minidl.train.config.diagnose import Diagnosis
+from minidl.train.config.fields import field_at, is_list
+from minidl.train.config.include import read_config
+from minidl.train.config.nodes import KeyPath, Node, Source
 from minidl.train.config.overrides import apply_overrides
 from minidl.train.config.problems import ConfigError, Place, Problem, show
 from minidl.train.config.schema import Registry, SpecModels, one_of, registry, spec_models
-from minidl.train.config.sections import Config, TrackingSection, TrainerSection
+from minidl.train.config.sections import Config, TrainerSection
 from minidl.train.config.yaml_scalars import dump_yaml, interpolate, unsayable
-from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES, KeyPath, Node, Source, read_source
+from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES
 
 
 def load_config(
@@ -49,9 +53,9 @@ def load_config(
     ConfigError
         With all that is wrong.
     """
-    source = read_source(path, environ=environ)
+    source = read_config(path, environ=environ)
     if isinstance(source.root.value, dict):
-        apply_overrides(source, overrides, environ=environ)
+        apply_overrides(source, overrides, environ=environ, wants_list=_lists(source, classes))
     return _check(source, classes)
 
 
@@ -74,11 +78,11 @@ def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None
         ...
     minidl.train.problems.ConfigError: data: seed: `seed` must be at least 0, got -1
     """
-    source = Source("data", "", Node(None, Place("data")))
+    source = Source("data", {"data": ""}, Node(None, Place("data")))
     source.root = _tree(data, (), source)
     if not (source.problems or source.root.faults()):
-        source.text = dump_yaml(source.root.plain())
-    # The text was made here, and no place refers to it.
+        # The text was made here, and no place refers to it.
+        source.texts["data"] = dump_yaml(source.root.plain())
     return _check(source, classes)
 
 
@@ -94,25 +98,34 @@ def _check(source: Source, classes: Registry | None) -> Config:
     data = source.root.plain()
     if not isinstance(data, dict):
         source.report(source.root.place, f"a config is a mapping of sections, got {show(data)}")
-        raise ConfigError(source.problems)
+        raise source.error()
+    if "include" in data:  # that of a file was replaced by what it names
+        del data["include"]
+        place = source.trail(("include",))[-1].place
+        source.report(place, "`include` has a meaning in a file only, at its top")
     model, _ = _shape(classes, _types(data))
     config = None
     try:
         config = model.model_validate(data)
     except ValidationError as error:
-        sections = {
-            **dict.fromkeys(Config.model_fields),
-            "trainer": TrainerSection,
-            "tracking": TrackingSection,
-        }
         everything = _shape(classes)[1]  # to say what else there is
-        Diagnosis(source, sections, everything).report(error.errors(include_url=False))
+        Diagnosis(source, model, everything).report(error.errors(include_url=False))
     _check_monitor(source, data)
     source.problems += source.root.faults()
     if config is None or source.problems:
-        raise ConfigError(source.problems)
+        raise source.error()
     config._source = source
     return config
+
+
+def _lists(source: Source, classes: Registry | None) -> Callable[[Sequence[str]], bool]:
+    """Return the question whether the schema wants a list at a path."""
+
+    def answer(path: Sequence[str]) -> bool:
+        data = source.root.plain()
+        return is_list(field_at(_shape(classes, _types(data))[0], data, path))
+
+    return answer
 
 
 def _check_monitor(source: Source, data: dict[str, Any]) -> None:

@@ -1,4 +1,11 @@
-"""Changes to a config from the command line: ``optimizer.lr=3e-4``, ``~trainer.early_stop``.
+"""Changes to a config from the command line.
+
+::
+
+    optimizer.lr=3e-4                    # set, whether it was there or not
+    +tracking.tags.note=first            # add what must not be there yet
+    +data.augment={type: RandomShift}    # append to a list
+    ~trainer.early_stop                  # delete
 
 A path names keys and list indices, joined by dots; a value is what may stand in a YAML flow
 collection: ``0.1``, ``null``, ``[3, 3]``, ``{type: SGD, lr: 0.1}``. Whether a key is known is
@@ -7,16 +14,24 @@ the schema's business; here a path must only lead somewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from minidl.train.config.nodes import Node, Source
 from minidl.train.config.problems import ConfigError, Place, Problem, did_you_mean, show
-from minidl.train.config.yaml_source import MAX_DEPTH, Node, Source, parse_value
+from minidl.train.config.yaml_source import MAX_DEPTH, parse_value
 
 
 def apply_overrides(
-    source: Source, overrides: Sequence[str], *, environ: Mapping[str, str] | None = None
+    source: Source,
+    overrides: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    wants_list: Callable[[Sequence[str]], bool] = lambda path: False,
 ) -> None:
     """Change ``source`` in place, one override after the other; the last one wins.
+
+    ``wants_list`` says whether the schema has a list at a path: there, ``+`` appends to the empty
+    list that nobody wrote.
 
     An override that cannot be applied is added to the source's problems, and the others are
     applied all the same, so that all mistakes are seen at once.
@@ -29,13 +44,23 @@ def apply_overrides(
             if text.startswith("~"):
                 _delete(source, _parts(text[1:], place), place)
             else:
-                path, equals, value = text.partition("=")
+                path, equals, value = text.removeprefix("+").partition("=")
                 if not equals:
                     raise _fault(
                         place, "an override needs a `=`", "write a.b=value to set, ~a.b to delete"
                     )
+                if path.startswith("+"):
+                    raise _fault(
+                        place,
+                        "there is no `++` here",
+                        f"write {path[1:]}={value}: it sets what is there and adds what is not",
+                    )
                 parts = _parts(path, place)
-                _set(source, parts, parse_value(value, source, place, environ=environ), place)
+                node = parse_value(value, source, place, environ=environ)
+                if text.startswith("+"):
+                    _add(source, parts, node, place, wants_list)
+                else:
+                    _set(source, parts, node, place)
         except ConfigError as error:
             source.problems += error.problems
 
@@ -49,7 +74,44 @@ def _parts(path: str, place: Place) -> list[str]:
     return parts
 
 
+def _add(
+    source: Source,
+    parts: list[str],
+    node: Node,
+    place: Place,
+    wants_list: Callable[[Sequence[str]], bool],
+) -> None:
+    path = ".".join(parts)
+    parent = _parent(source, parts, place)
+    if isinstance(parent.value, list):
+        hint = f"+{'.'.join(parts[:-1])}=… appends an item, {path}=… changes one"
+        raise _fault(place, f"`+` takes no index, got `{parts[-1]}`", hint)
+    old = _step(parent, parts, len(parts) - 1, place)
+    if old is not None and isinstance(old.value, list):
+        old.value.append(node)
+    elif old is None or (old.value is None and not old.fault):
+        if wants_list(parts):
+            node = Node([node], place)
+        node.key = old.key if old else place
+        _put(parent, parts[-1], node)
+    else:
+        there = (
+            f"`{path}` is there already, at {old.place}"
+            if old.place.line
+            else f"`{path}` is there already"
+        )
+        raise _fault(place, there, f"write {path}=… to change it")
+
+
 def _set(source: Source, parts: list[str], node: Node, place: Place) -> None:
+    parent = _parent(source, parts, place)
+    old = _step(parent, parts, len(parts) - 1, place)
+    node.key = place if old is None else old.key
+    _put(parent, parts[-1], node)
+
+
+def _parent(source: Source, parts: list[str], place: Place) -> Node:
+    """Return what holds the last part of a path, made where it is not there."""
     parent = source.root
     for depth, part in enumerate(parts[:-1]):
         child = _step(parent, parts, depth, place)
@@ -58,9 +120,7 @@ def _set(source: Source, parts: list[str], node: Node, place: Place) -> None:
             child = Node({}, place, key=child.key if child else place)
             _put(parent, part, child)
         parent = child
-    old = _step(parent, parts, len(parts) - 1, place)
-    node.key = place if old is None else old.key
-    _put(parent, parts[-1], node)
+    return parent
 
 
 def _delete(source: Source, parts: list[str], place: Place) -> None:

@@ -61,27 +61,34 @@ class Problem:
 class ConfigError(ValueError):
     """A config that cannot be run, with everything that is wrong with it.
 
+    Parameters
+    ----------
+    files
+        Names in the order in which their problems are told; others follow as they come.
+
     Attributes
     ----------
     problems : list of Problem
-        In the order of the file; those of the command line come last.
+        File by file, each from its top; those of the command line come last.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: list[Problem] = sorted(
-            dict.fromkeys(problems),
-            key=_reading_order,  # an alias repeats its target's mistakes
-        )
+    def __init__(self, problems: Iterable[Problem], files: Iterable[str] = ()) -> None:
+        unique = list(dict.fromkeys(problems))  # an alias repeats its target's mistakes
+        names = [*files, *(problem.file for problem in unique)]
+        rank = {name: at for at, name in reversed(list(enumerate(names)))}
+
+        def order(problem: Problem) -> tuple[int, int, int, int]:
+            if problem.line is None:
+                return 1, 0, 0, 0
+            return 0, rank[problem.file], problem.line, problem.column or 0
+
+        self.problems: list[Problem] = sorted(unique, key=order)
         super().__init__(self.problems)
 
     def __str__(self) -> str:
         shown = [str(problem) for problem in self.problems[:PROBLEMS_SHOWN]]
         left = len(self.problems) - len(shown)
         return "\n".join([*shown, f"… and {left} more problems"] if left else shown)
-
-
-def _reading_order(problem: Problem) -> tuple[bool, int, int]:
-    return problem.line is None, problem.line or 0, problem.column or 0
 
 
 def snippet(text: str, line: int, column: int) -> str:

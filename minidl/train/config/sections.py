@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr
 
-from minidl.train.config.problems import ConfigError, Problem
+from minidl.train.config.nodes import KeyPath, Source
+from minidl.train.config.problems import ConfigError
 from minidl.train.config.schema import DataSpec, Section, Spec, plain
 from minidl.train.config.yaml_scalars import dump_yaml
-from minidl.train.config.yaml_source import KeyPath, Source
 
 Metric: TypeAlias = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
@@ -92,8 +92,16 @@ class Config(Section):
 
     @property
     def source_text(self) -> str:
-        """The text of the file that the config was read from."""
-        return self._source.text
+        """The text of the file that the config was read from.
+
+        The texts of the files that it includes follow, as comments.
+        """
+        own, *others = self._source.texts.items()
+        parts = [own[1]]
+        for name, text in others:
+            lines = [f"# {line}".rstrip() for line in [f"included: {name}", *text.splitlines()]]
+            parts.append("\n".join(["", *lines, ""]))
+        return "".join(parts)
 
     def place(self, path: KeyPath) -> str:
         """Return where the value at ``path`` was written, as ``file:line:column``.
@@ -108,9 +116,7 @@ class Config(Section):
         The builder uses it to say which line a constructor's or a shape error comes from.
         """
         place = self._source.trail(path)[-1].place
-        return ConfigError(
-            [Problem.at(place, message, text=self._source.text, suggestion=suggestion)]
-        )
+        return ConfigError([self._source.problem(place, message, suggestion)])
 
     def resolved(self) -> dict[str, Any]:
         """Return the config as plain data with all defaults filled in."""

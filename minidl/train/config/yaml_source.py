@@ -3,17 +3,15 @@
 PyYAML scans, parses and composes; it never constructs anything here, so a file cannot name a
 Python object or run code. What a scalar means is said in ``yaml_scalars``.
 
-The result is a tree of ``Node``: plain values, each with its ``Place``. Whatever would let a small
-file do much (aliases that multiply, endless nesting, huge numbers) has a limit.
+The result is a ``Source``: a tree of plain values, each with its ``Place``. Whatever would let a
+small file do much (aliases that multiply, endless nesting, huge numbers) has a limit.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import yaml
 from yaml.composer import Composer
@@ -21,13 +19,13 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
+from minidl.train.config.nodes import Node, Source
 from minidl.train.config.problems import ConfigError, Place, Problem, clip, did_you_mean
 from minidl.train.config.yaml_scalars import (
     CORE,
     CORE_SCALARS,
     ENVIRONMENT,
     CoreResolver,
-    Scalar,
     core_type,
     interpolate,
     scalar,
@@ -37,76 +35,13 @@ from minidl.train.config.yaml_scalars import (
 MAX_BYTES = 1_000_000
 MAX_NODES = 10_000
 MAX_DEPTH = 64
-
-KeyPath: TypeAlias = tuple[str | int, ...]
-
-
-@dataclass
-class Node:
-    """A value with its place, and with its key's place where it stands in a mapping.
-
-    ``fault`` is what made the value unreadable, if it is. It goes with the value, so that an unset
-    variable is no problem where the command line gives another value.
-    """
-
-    value: Scalar | list[Node] | dict[str, Node]
-    place: Place
-    key: Place | None = None
-    fault: Problem | None = None
-
-    def plain(self) -> Any:
-        """Return the value without places: dicts, lists and scalars."""
-        if isinstance(self.value, dict):
-            return {key: child.plain() for key, child in self.value.items()}
-        if isinstance(self.value, list):
-            return [child.plain() for child in self.value]
-        return self.value
-
-    def faults(self) -> list[Problem]:
-        """Return the faults of this value and of all values in it."""
-        children: Iterable[Node] = ()
-        if isinstance(self.value, (dict, list)):
-            children = self.value.values() if isinstance(self.value, dict) else self.value
-        own = [self.fault] if self.fault else []
-        return own + [fault for child in children for fault in child.faults()]
-
-    def child(self, part: str | int) -> Node | None:
-        """Return the value under a key, or at an index, or None."""
-        if isinstance(self.value, dict):
-            return self.value.get(part) if isinstance(part, str) else None
-        if isinstance(self.value, list) and isinstance(part, int):
-            return self.value[part] if 0 <= part < len(self.value) else None
-        return None
+NEEDED = "a config needs at least data, model and optimizer"
 
 
-@dataclass
-class Source:
-    """A config before its meaning is checked: its text, its tree, and what was wrong so far."""
-
-    name: str
-    text: str
-    root: Node
-    problems: list[Problem] = field(default_factory=list)
-
-    def trail(self, path: KeyPath) -> list[Node]:
-        """Return the nodes from the root along ``path``, as far as there are any."""
-        nodes = [self.root]
-        for part in path:
-            child = nodes[-1].child(part)
-            if child is None:
-                break
-            nodes.append(child)
-        return nodes
-
-    def report(self, place: Place, message: str, suggestion: str | None = None) -> None:
-        """Add a problem."""
-        self.problems.append(Problem.at(place, message, text=self.text, suggestion=suggestion))
-
-
-def read_source(
-    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None
+def parse(
+    text: str, *, name: str, environ: Mapping[str, str] | None = None, wants: str = NEEDED
 ) -> Source:
-    """Read a YAML file.
+    """Parse the text of a file called ``name``; ``wants`` says what an empty one lacks.
 
     Mistakes that leave the rest readable (a key given twice, an unset variable) are collected in
     the source's ``problems``.
@@ -114,22 +49,15 @@ def read_source(
     Raises
     ------
     ConfigError
-        The file cannot be read, is not YAML, or goes beyond a limit.
+        The text is not YAML, or goes beyond a limit.
     """
-    name = os.fspath(path)
-    return parse(read_text(name), name=name, environ=environ)
-
-
-def parse(text: str, *, name: str, environ: Mapping[str, str] | None = None) -> Source:
-    """Parse the text of a file called ``name``; as ``read_source``."""
     document = compose(text, Place(name))
     if document is None:
-        raise _fault(
-            Place(name, 1, 1),
-            "the file is empty; a config needs at least data, model and optimizer",
-        )
-    source = Source(name, text, Node(None, Place(name, 1, 1)))
-    source.root = _Reading(source, os.environ if environ is None else environ).node(document)
+        raise fault(Place(name, 1, 1), f"the file is empty; {wants}")
+    source = Source(name, {name: text}, Node(None, Place(name, 1, 1)))
+    reading = _Reading(source, os.environ if environ is None else environ)
+    source.root = reading.node(document)
+    source.size = reading.count
     return source
 
 
@@ -147,9 +75,9 @@ def parse_value(
     if document is None:
         return Node(None, place)
     if isinstance(document, yaml.CollectionNode) and not document.flow_style:
-        raise _fault(place, "a value here is one line: text with `: ` or `- ` in it needs quotes")
+        raise fault(place, "a value here is one line: text with `: ` or `- ` in it needs quotes")
     if document.end_mark.index < len(text.rstrip()):
-        raise _fault(place, "` #` begins a comment in YAML: put the value in quotes")
+        raise fault(place, "` #` begins a comment in YAML: put the value in quotes")
     return _Reading(source, os.environ if environ is None else environ, at=place).node(document)
 
 
@@ -159,19 +87,19 @@ def read_text(name: str) -> str:
         with open(name, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _fault(Place(name), "there is no such file", suggestion=_neighbour(name)) from None
+        raise fault(Place(name), "there is no such file", suggestion=neighbour(name)) from None
     except IsADirectoryError:
-        raise _fault(Place(name), "this is a directory; a config is a YAML file") from None
+        raise fault(Place(name), "this is a directory; a config is a YAML file") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise _fault(Place(name), f"the file cannot be read: {why}") from None
+        raise fault(Place(name), f"the file cannot be read: {why}") from None
     if len(data) > MAX_BYTES:
-        raise _fault(Place(name), f"the file is larger than {MAX_BYTES:,} bytes; is it a config?")
+        raise fault(Place(name), f"the file is larger than {MAX_BYTES:,} bytes; is it a config?")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig")
-        raise _fault(
+        raise fault(
             _end_of(before, name),
             f"byte 0x{data[error.start]:02x} is not UTF-8",
             text=data.decode("utf-8-sig", "replace"),
@@ -246,7 +174,7 @@ class _Reading:
         place = self.place(raw)
         self.count += 1
         if self.count > MAX_NODES:  # only aliases can get here: the composer has counted the rest
-            raise _fault(
+            raise fault(
                 place, f"aliases make this more than {MAX_NODES:,} values", text=self.source.text
             )
         if id(raw) in self.open:
@@ -289,8 +217,8 @@ class _Reading:
                     f"key `{clip(raw_key.value)}` is given twice; first at {first}",
                     "keep one of the two",
                 )
-            elif fault := unsayable(raw_key.value):
-                self.source.report(at, fault)
+            elif wrong := unsayable(raw_key.value):
+                self.source.report(at, wrong)
             else:
                 child = self.node(raw_value)
                 child.key = at
@@ -309,15 +237,14 @@ class _Reading:
                 text = interpolate(text, self.environ)
                 if raw.style is None and ENVIRONMENT.fullmatch(raw.value):
                     kind = core_type(text)
-            if fault := unsayable(text):
-                raise ValueError(fault)
-            return Node(scalar(text, kind), place)
+            if wrong := unsayable(text):
+                raise ValueError(wrong)
+            return Node(scalar(text, kind), place, written=None if text is raw.value else raw.value)
         except ValueError as error:
             return self.broken(place, str(error))
 
     def broken(self, place: Place, message: str, suggestion: str | None = None) -> Node:
-        text = self.source.text
-        return Node(None, place, fault=Problem.at(place, message, text=text, suggestion=suggestion))
+        return Node(None, place, fault=self.source.problem(place, message, suggestion))
 
     def place(self, raw: yaml.Node) -> Place:
         mark = raw.start_mark
@@ -350,12 +277,13 @@ def _syntax_error(
 ) -> ConfigError:
     # An override is its own text already: "command line: a=[1" needs no line and no caret.
     on_command_line = place.file.startswith("command line: ")
-    return _fault(place if on_command_line else spot, message, text=text, suggestion=suggestion)
+    return fault(place if on_command_line else spot, message, text=text, suggestion=suggestion)
 
 
-def _fault(
+def fault(
     place: Place, message: str, *, text: str = "", suggestion: str | None = None
 ) -> ConfigError:
+    """Return the error of a single problem, for the caller to raise."""
     return ConfigError([Problem.at(place, message, text=text, suggestion=suggestion)])
 
 
@@ -368,7 +296,8 @@ def _tag(raw: yaml.Node) -> str:
     return str(raw.tag).replace(CORE, "!!")
 
 
-def _neighbour(name: str) -> str | None:
+def neighbour(name: str) -> str | None:
+    """Suggest a YAML file beside ``name``, which is not there, that is called alike."""
     try:
         files = [
             entry.name for entry in Path(name).parent.iterdir() if entry.suffix in (".yaml", ".yml")

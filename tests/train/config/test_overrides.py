@@ -49,6 +49,11 @@ APPLIED = [
     ("trainer.early_stop.patience", "trainer.early_stop.patience=3", 3),
     ("seed", "seed=010", 10),
     ("tracking.uri", "tracking.uri=sqlite:///m.db", "sqlite:///m.db"),
+    ("optimizer.momentum", "+optimizer.momentum=0.9", 0.9),
+    ("trainer.early_stop.patience", "+trainer.early_stop.patience=3", 3),
+    ("trainer", "+trainer={epochs: 3}", {"epochs": 3}),
+    ("model.layers.3", "+model.layers={type: ReLU}", {"type": "ReLU"}),
+    ("data.a+b", "data.a+b=1", 1),
 ]
 
 
@@ -99,7 +104,32 @@ def test_an_override_of_one_alias_leaves_the_other() -> None:
     assert source.root.plain() == {"a": {"x": 1}, "b": {"x": 2}}
 
 
+def test_added_items_stand_behind_each_other() -> None:
+    layers = value("model.layers", "+model.layers={type: A}", "+model.layers=[B]")
+    assert isinstance(layers, list)
+    assert layers[3:] == [{"type": "A"}, ["B"]]
+
+
+def test_adding_to_a_list_that_nobody_wrote() -> None:
+    source = parse(TEXT, name="c.yaml", environ={})
+    wanted = ["data.augment"]
+    apply_overrides(
+        source,
+        ["+data.augment={type: A}", "+data.augment={type: B}", "+data.root=x"],
+        wants_list=lambda path: ".".join(path) in wanted,
+    )
+    assert source.problems == []
+    added = source.root.plain()["data"]
+    assert added == {"type": "MNIST", "augment": [{"type": "A"}, {"type": "B"}], "root": "x"}
+
+
 REFUSED = [
+    ("+optimizer.lr=1", "`optimizer.lr` is there already, at c.yaml:5:28"),
+    ("+model.layers.1={type: A}", "`+` takes no index, got `1`"),
+    ("+model.layers.7={type: A}", "`+` takes no index, got `7`"),
+    ("+optimizer.lr", "an override needs a `=`"),
+    ("+=3", "`` is no path"),
+    ("++optimizer.lr=1", "there is no `++` here"),
     ("optimizer.lr", "an override needs a `=`"),
     ("=3", "`` is no path"),
     ("optimizer..lr=3", "`optimizer..lr` is no path"),
@@ -143,6 +173,17 @@ def test_values_that_mean_nothing_are_faults_of_the_value(text: str) -> None:
 def test_a_deletion_suggests_what_was_meant() -> None:
     assert override("~optimizer.Lr").problems[0].suggestion == "did you mean `lr`?"
     assert override("~optimizr").problems[0].suggestion == "did you mean `optimizer`?"
+
+
+def test_what_was_refused_says_what_would_be_right() -> None:
+    hints = {
+        "+optimizer.lr=1": "write optimizer.lr=… to change it",
+        "++optimizer.lr=1": "write optimizer.lr=1: it sets what is there and adds what is not",
+        "+model.layers.1=A": "+model.layers=… appends an item, model.layers.1=… changes one",
+    }
+    for text, hint in hints.items():
+        assert override(text).problems[0].suggestion == hint
+    assert override("seed=1", "+seed=2").problems[0].message == "`seed` is there already"
 
 
 def test_one_bad_override_does_not_hide_the_others() -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from minidl.train.config.include import read_config
+from minidl.train.config.nodes import Source
 from minidl.train.config.problems import ConfigError
 from minidl.train.config.yaml_scalars import dump_yaml
-from minidl.train.config.yaml_source import MAX_BYTES, MAX_DEPTH, Source, parse, read_source
+from minidl.train.config.yaml_source import MAX_BYTES, MAX_DEPTH, parse
 
 
 def read(text: str, **environ: str) -> object:
@@ -83,7 +85,7 @@ def test_keys_and_values_have_places() -> None:
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "bom.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
-    source = read_source(path)
+    source = read_config(path)
     assert source.root.plain() == {"a": 1, "b": 2}
     assert source.trail(("b",))[-1].place.line == 2
 
@@ -216,7 +218,7 @@ def test_depth_up_to_the_limit_is_read() -> None:
 
 def failure(path: Path | str) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        read_source(path)
+        read_config(path)
     return caught.value
 
 
