@@ -20,6 +20,7 @@ from minidl.cli.explain import explain
 from minidl.cli.export import export
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
+from minidl.cli.runs import runs
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 
@@ -39,6 +40,7 @@ app.command("export")(export)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
 app.add_typer(data, name="data")
+app.add_typer(runs, name="runs")
 
 
 def _show_version(wanted: bool) -> None:

@@ -136,6 +136,17 @@ class Config(Section):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def flatten(data: Any) -> dict[str, str]:
+    """Return nested plain data under dotted paths, values as text.
+
+    Examples
+    --------
+    >>> flatten({"trainer": {"epochs": 5}, "layers": [{"type": "ReLU"}]})
+    {'trainer.epochs': '5', 'layers.0.type': 'ReLU'}
+    """
+    return dict(_leaves("", data))
+
+
 def _leaves(path: str, value: Any) -> list[tuple[str, str]]:
     children: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
