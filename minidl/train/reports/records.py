@@ -20,8 +20,9 @@ from typing import Any, Literal, TypeAlias
 
 from minidl.train.config import ConfigError
 from minidl.train.config.sections import flatten
-from minidl.train.config.yaml_source import read_source
+from minidl.train.config.yaml_source import parse, read_text
 from minidl.train.journal import Entry, read_journal
+from minidl.train.metrics.direction import higher_is_better
 from minidl.train.run_directory import RunDirectory
 
 State: TypeAlias = Literal["running", "finished", "failed", "killed", "unfinished", "empty"]
@@ -139,7 +140,7 @@ class RunRecord:
 
 def best_of(entries: Sequence[Entry], metric: str) -> Best | None:
     """Return the best value of a metric; None where it has no finite one."""
-    sign = -1.0 if metric.endswith("loss") else 1.0
+    sign = 1.0 if higher_is_better(metric) else -1.0
     found = [e for e in entries if math.isfinite(e.metrics.get(metric, math.nan))]
     entry = max(found, key=lambda e: sign * e.metrics[metric], default=None)
     return None if entry is None else Best(metric, entry.metrics[metric], entry.epoch, entry.step)
@@ -245,7 +246,7 @@ def _read(directory: Path, name: str) -> RunRecord:
 def _read_config(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         # What is written there was checked when it was; a later minidl may know other keys.
-        found = read_source(path, environ={}).root.plain()
+        found = parse(read_text(str(path)), name=str(path), environ={}).root.plain()
     except ConfigError as error:
         first = str(error).partition("\n")[0].removeprefix(f"{path}: ")
         problems.append(f"config.yaml: {first.removeprefix(f'{path}:')}")
