@@ -23,12 +23,19 @@ def predict(
     """Say which class an image is of, with the probability of each."""
     with failures():
         from minidl.data import read_image
-        from minidl.train.inference import Predictor
-        from minidl.train.run_directory import RunDirectory
+        from minidl.train.inference import Predictor, find_model
 
-        predictor = Predictor.load(RunDirectory(run).model)
+        predictor = Predictor.load(find_model(run))
+        shape = predictor.sample_shape
+        if predictor.task != "Classification" or predictor.dtype != "uint8" or len(shape) != 3:
+            fail(
+                f"{run}: `predict` names the class of a picture, and this model ("
+                f"{predictor.task}) takes {predictor.dtype} {list(shape)}; ask it over HTTP: "
+                f"minidl serve {run}",
+                2,
+            )
         try:
-            pixels = read_image(image, sample_shape=predictor.sample_shape)
+            pixels = read_image(image, sample_shape=(shape[0], shape[1], shape[2]))
         except (OSError, ValueError, ModuleNotFoundError) as error:
             fail(str(error), 2)
         probabilities = predictor.probabilities(pixels[None])[0]

@@ -7,8 +7,8 @@ holds out a part, class by class. `DataLoader` makes batches, in an order that i
 
 `MNIST` and its kin read files on disk, `fetch` downloads them, and `MNISTSample` is a tenth of
 MNIST that comes with minidl. `read_idx` and `write_idx` speak that database's file format,
-`read_image` reads a single picture for prediction, and `normalize` treats it as the loader treats
-its batches.
+`read_image` and `decode_image` read a single picture for prediction, and `normalize` treats it as
+the loader treats its batches.
 
 Only NumPy is needed; torchvision and Pillow are imported where they are used.
 """
@@ -18,7 +18,7 @@ from minidl.data.cifar import CIFAR10, CIFAR100
 from minidl.data.dataset import ArrayDataset, split
 from minidl.data.fetch import fetch
 from minidl.data.idx import read_idx, write_idx
-from minidl.data.images import read_image
+from minidl.data.images import decode_image, read_image
 from minidl.data.loader import DataLoader, collate, normalize
 from minidl.data.mnist import MNIST, MNISTSample
 from minidl.data.own import CSV, NPZ, ImageFolder
@@ -67,6 +67,7 @@ __all__ = [
     "augment",
     "class_weights",
     "collate",
+    "decode_image",
     "fetch",
     "k_fold",
     "normalize",

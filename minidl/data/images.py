@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,22 +95,64 @@ def _as_uint8(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 
 
 def _load_picture(path: Path, sample_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    try:
+        return decode_image(path, sample_shape=sample_shape)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path}: {error}, or give a .npy file", name=error.name
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def decode_image(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    sample_shape: tuple[int, int, int],
+    formats: tuple[str, ...] = FORMATS,
+    max_pixels: int | None = None,
+) -> NDArray[np.uint8]:
+    """Read a picture as a sample, as `read_image` does, from a file or from memory.
+
+    Parameters
+    ----------
+    file
+        A path, or a binary file.
+    sample_shape
+        ``(C, H, W)``, what the model takes.
+    formats
+        Which formats, by Pillow's names, may be read.
+    max_pixels
+        The largest picture that is decoded; beyond Pillow's own limit there is none by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(C, H, W)``, uint8.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Pillow is not installed.
+    ValueError
+        The picture is damaged or too large, or cannot be fitted to ``sample_shape``.
+    """
     channels, height, width = sample_shape
     if channels not in (1, 3):
         raise ValueError(
-            f"{path}: pictures give 1 or 3 channels, the model takes {channels}; give a .npy file"
+            f"pictures give 1 or 3 channels, the model takes {channels}; give a .npy file"
         )
     try:
         from PIL import Image, ImageOps
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{path}: reading pictures needs Pillow: pip install 'minidl[plot]', "
-            "or give a .npy file",
-            name=error.name,
+            "reading pictures needs Pillow: pip install 'minidl[plot]'", name=error.name
         ) from error
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            mode = picture.mode
+        with Image.open(file, formats=formats) as picture:
+            mode, size = picture.mode, picture.size  # from the header: nothing is decoded yet
+            if max_pixels is not None and size[0] * size[1] > max_pixels:
+                raise ValueError(f"it has {size[0]} x {size[1]} pixels, the limit is {max_pixels}")
             if not mode.startswith(("I", "F")):  # convert() would clip 16 bits to 8, not scale them
                 upright = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
                 if upright.size != (width, height):
@@ -118,10 +160,10 @@ def _load_picture(path: Path, sample_shape: tuple[int, int, int]) -> NDArray[np.
                 pixels = np.array(upright, dtype=np.uint8)
     except Exception as error:
         # each decoder fails in its own way on damaged bytes; oversized pictures end here as well
-        raise ValueError(f"{path}: expected a readable picture; {error}") from error
+        raise ValueError(f"expected a readable picture; {error}") from error
     if mode.startswith(("I", "F")):
         raise ValueError(
-            f"{path}: expected 8 bits a channel, found mode {mode}; "
+            f"expected 8 bits a channel, found mode {mode}; "
             "save it with 8 bits, or give a .npy file"
         )
     return pixels.reshape(height, width, channels).transpose(2, 0, 1).copy()

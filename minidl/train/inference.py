@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
 from minidl.data import normalize
 from minidl.nn import Module
+from minidl.nn.functional import sigmoid
 from minidl.ops import softmax
 from minidl.tensor import Tensor
 from minidl.train.build import Data, build_model
@@ -24,6 +26,7 @@ def save_best(path: Path, model: Module, data: Data) -> None:
     """Write a model and what is needed to feed it and to name its classes."""
     about = {
         "sample_shape": list(data.sample_shape),
+        "dtype": str(data.train.dataset.inputs.dtype),
         "classes": list(data.classes),
         "mean": data.mean,
         "std": data.std,
@@ -33,18 +36,56 @@ def save_best(path: Path, model: Module, data: Data) -> None:
     save_model(path, model, {"minidl": json.dumps(about)})
 
 
+def find_model(path: Path) -> Path:
+    """Return the directory of ``config.yaml`` and ``model.safetensors`` that ``path`` stands for.
+
+    ``path`` is a run directory, its folder ``model``, or a model that MLflow has logged (a
+    directory with a file ``MLmodel``).
+
+    Raises
+    ------
+    CheckpointError
+        It is none of them.
+    """
+    logged = sorted(path.glob("**/model.safetensors")) if (path / "MLmodel").is_file() else []
+    for directory in (path, RunDirectory(path).model, *(file.parent for file in logged)):
+        if (directory / "model.safetensors").is_file() and (directory / "config.yaml").is_file():
+            return directory
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such file or directory")
+    if RunDirectory(path).config.is_file():
+        raise CheckpointError(f"{path}: the run has no model yet ({RunDirectory(path).weights})")
+    raise CheckpointError(
+        f"{path}: neither a run, nor its folder `model`, nor a model logged to MLflow: there is no "
+        "model.safetensors beside a config.yaml"
+    )
+
+
 class Predictor:
-    """A model that takes raw samples and gives class probabilities."""
+    """A model that takes raw samples and answers as its task does.
+
+    Attributes
+    ----------
+    task : str
+        ``"Classification"``, ``"Regression"`` or ``"Reconstruction"``.
+    sample_shape : tuple of int
+        Of one sample, without the batch's axis.
+    dtype : numpy.dtype
+        Of raw samples: uint8 (0..255), or a floating one.
+    classes : tuple of str
+        Empty where there are none.
+    """
 
     def __init__(
         self,
         config: Config,
         model: Module,
         *,
-        sample_shape: tuple[int, int, int],
+        sample_shape: tuple[int, ...],
         classes: tuple[str, ...],
         mean: Any,
         std: Any,
+        dtype: Any = np.uint8,
     ) -> None:
         self.config = config
         self.model = model.eval()
@@ -52,6 +93,10 @@ class Predictor:
         self.classes = classes
         self.mean = mean
         self.std = std
+        self.dtype = np.dtype(dtype)
+        self.task = config.task.type if config.task else _usual_task(classes)
+        if self.task not in _ANSWERS:
+            raise ValueError(f"a model of the task {self.task} has no answer to a sample")
 
     @classmethod
     def load(cls, directory: Path) -> Predictor:
@@ -65,11 +110,8 @@ class Predictor:
         arrays, about = read_arrays(directory / "model.safetensors")
         try:
             facts: dict[str, Any] = json.loads(about["minidl"])
-            channels, height, width = facts["sample_shape"]
-            shape = (int(channels), int(height), int(width))
+            shape = tuple(int(size) for size in facts["sample_shape"])
             config = load_config(directory / "config.yaml")
-            if config.task is not None and config.task.type != "Classification":
-                raise ValueError(f"{config.task.type} has no classes to predict")
             model = build_model(config, shape, np.random.default_rng(0))
             model.load_state_dict(arrays)
             return cls(
@@ -79,36 +121,73 @@ class Predictor:
                 classes=tuple(facts["classes"]),
                 mean=_statistic(facts["mean"]),
                 std=_statistic(facts["std"]),
+                dtype=facts.get("dtype", np.uint8),  # what all were before it was written down
             )
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{directory}: config.yaml and model.safetensors do not make a model: {error}"
             ) from error
 
-    def probabilities(self, samples: Array) -> Array:
-        """Return the probability of each class.
+    def answers(self, samples: Array) -> Array:
+        """Return what the model says of raw samples ``(N, *sample_shape)``.
 
-        Shapes: raw uint8 samples ``(N, C, H, W)`` -> float32 ``(N, classes)``.
+        Shapes: of classes, their probabilities ``(N, classes)``; of numbers to predict, the numbers
+        ``(N, numbers)``; of a reconstruction, its pixels ``(N, *sample_shape)``, 0 to 1.
 
         Raises
         ------
         ValueError
-            The samples are not uint8, or not of the shape that the model was trained on.
+            The samples are not of the shape and kind that the model was trained on.
         """
         if samples.shape[1:] != self.sample_shape:
             raise ValueError(
                 f"samples of shape (N, {', '.join(map(str, self.sample_shape))}) are wanted, "
                 f"got {samples.shape}"
             )
-        if samples.dtype != np.uint8:
+        if samples.dtype != self.dtype:
             # Floats would be normalized as if they were 0..1 already, and give nonsense quietly.
-            raise ValueError(f"raw uint8 samples (0..255) are wanted, got {samples.dtype}")
+            limits = " (0..255)" if self.dtype == np.uint8 else ""
+            raise ValueError(f"raw {self.dtype} samples{limits} are wanted, got {samples.dtype}")
+        # None at all is asked as one is: the answer has the right shape and no rows.
+        some = samples if len(samples) else np.zeros((1, *self.sample_shape), self.dtype)
         parts = []
         with no_grad():
-            for start in range(0, len(samples), 256):
-                batch = normalize(samples[start : start + 256], mean=self.mean, std=self.std)
-                parts.append(softmax(self.model(Tensor(batch)), 1).numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+            for start in range(0, len(some), 256):
+                batch = normalize(some[start : start + 256], mean=self.mean, std=self.std)
+                parts.append(_ANSWERS[self.task](self.model(Tensor(batch))).numpy())
+        return np.concatenate(parts)[: len(samples)]
+
+    def probabilities(self, samples: Array) -> Array:
+        """Return the probability of each class.
+
+        Shapes: raw samples ``(N, *sample_shape)`` -> float32 ``(N, classes)``.
+
+        Raises
+        ------
+        ValueError
+            The model tells no classes apart, or the samples are not such as it was trained on.
+        """
+        if self.task != "Classification":
+            raise ValueError(f"a model of the task {self.task} gives no probabilities of classes")
+        return self.answers(samples)
+
+
+def _usual_task(classes: tuple[str, ...]) -> str:
+    """Return the task that a config without one has, which follows from its data."""
+    return "Classification" if classes else "Regression"
+
+
+def _pixels(output: Any) -> Any:
+    """Return pixels of an autoencoder's logits, or of the first of a VAE's three outputs."""
+    return sigmoid(output[0] if isinstance(output, tuple) else output)
+
+
+#: From a model's output to its answer, by task.
+_ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "Classification": lambda logits: softmax(logits, 1),
+    "Regression": lambda numbers: numbers.reshape(len(numbers), -1),
+    "Reconstruction": _pixels,
+}
 
 
 def load_best(run: Path) -> tuple[Module, tuple[int, ...]]:
@@ -119,7 +198,7 @@ def load_best(run: Path) -> tuple[Module, tuple[int, ...]]:
     CheckpointError
         A file is missing or damaged, or they do not belong together.
     """
-    directory = RunDirectory(run).model
+    directory = find_model(run)
     arrays, about = read_arrays(directory / "model.safetensors")
     try:
         shape = tuple(int(n) for n in json.loads(about["minidl"])["sample_shape"])
@@ -146,5 +225,7 @@ def export_onnx(model: Module, sample_shape: tuple[int, ...], path: Path) -> Non
 
 
 def _statistic(value: Any) -> Any:
-    """Return a number, or numbers, one a channel."""
+    """Return a number, or numbers, one a channel; None where inputs are left as they are."""
+    if value is None:
+        return None
     return [float(part) for part in value] if isinstance(value, list) else float(value)

@@ -164,7 +164,8 @@ def test_weights_of_garbage(saved: tuple[Experiment, Path]) -> None:
         ("sample_shape", [1, 2, 2]),
         ("sample_shape", None),
         ("classes", 3),
-        ("mean", None),
+        ("mean", {}),
+        ("dtype", "uint9"),
         ("std", "wide"),
         ("std", ...),
     ],
@@ -204,6 +205,7 @@ def test_metadata_tell_how_to_feed_the_model(saved: tuple[Experiment, Path]) -> 
     metadata = read_arrays(saved[1] / "model.safetensors")[1]
     assert json.loads(metadata["minidl"]) == {
         "sample_shape": [1, 28, 28],
+        "dtype": "uint8",
         "classes": list("0123456789"),
         "mean": 0.1307,
         "std": 0.3081,
