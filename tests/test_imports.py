@@ -28,6 +28,10 @@ HEAVY = [
     "PIL",
     "onnx",
     "psutil",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
 ]
 
 #: Which rooms a room may import from; itself it always may.
@@ -62,7 +66,9 @@ ARROWS: dict[str, set[str]] = {
         "arguments",
         "__init__",
     },
+    "serving": {"train", "data", "autograd", "__init__"},
     "cli": {
+        "serving",
         "explaining",
         "train",
         "nn",
@@ -78,7 +84,7 @@ ARROWS: dict[str, set[str]] = {
 
 #: Nothing below `train` knows of YAML, tracking or a command line.
 THIRD_PARTY: dict[str, set[str]] = {
-    room: {"numpy"} for room in ARROWS if room not in ("data", "train", "cli")
+    room: {"numpy"} for room in ARROWS if room not in ("data", "train", "serving", "cli")
 } | {
     "explaining": {"numpy", "sympy"},
     "onnx": {"numpy", "onnx"},

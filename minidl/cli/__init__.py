@@ -21,6 +21,7 @@ from minidl.cli.export import export
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.runs import runs
+from minidl.cli.serve import serve
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 
@@ -37,6 +38,7 @@ app.command("validate")(validate)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("export")(export)
+app.command("serve")(serve)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
 app.add_typer(data, name="data")

@@ -30,7 +30,16 @@ def test_the_help_names_every_verb(minidl: Minidl, arguments: tuple[str, ...]) -
     done = minidl(*arguments)
     assert done.returncode == (0 if arguments else 2)
     text = done.stdout + done.stderr
-    for verb in ("train", "validate", "eval", "predict", "export", "plot-schedule", "data"):
+    for verb in (
+        "train",
+        "validate",
+        "eval",
+        "predict",
+        "export",
+        "serve",
+        "plot-schedule",
+        "data",
+    ):
         assert re.search(rf"^\W*{verb}\b", text, re.MULTILINE)
 
 
