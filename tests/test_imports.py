@@ -32,6 +32,7 @@ HEAVY = [
     "starlette",
     "uvicorn",
     "prometheus_client",
+    "optuna",
 ]
 
 #: Which rooms a room may import from; itself it always may.
@@ -67,8 +68,10 @@ ARROWS: dict[str, set[str]] = {
         "__init__",
     },
     "serving": {"train", "data", "autograd", "__init__"},
+    "sweep": {"train"},
     "cli": {
         "serving",
+        "sweep",
         "explaining",
         "train",
         "nn",
@@ -84,7 +87,7 @@ ARROWS: dict[str, set[str]] = {
 
 #: Nothing below `train` knows of YAML, tracking or a command line.
 THIRD_PARTY: dict[str, set[str]] = {
-    room: {"numpy"} for room in ARROWS if room not in ("data", "train", "serving", "cli")
+    room: {"numpy"} for room in ARROWS if room not in ("data", "train", "serving", "sweep", "cli")
 } | {
     "explaining": {"numpy", "sympy"},
     "onnx": {"numpy", "onnx"},

@@ -22,6 +22,7 @@ from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
+from minidl.cli.sweep import sweep
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train)
+app.command("sweep")(sweep)
 app.command("validate")(validate)
 app.command("eval")(evaluate)
 app.command("predict")(predict)

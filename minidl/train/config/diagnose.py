@@ -9,12 +9,13 @@ section, in the other classes of it, and in the other sections.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minidl.train.config.fields import keys_at
 from minidl.train.config.nodes import KeyPath, Source
 from minidl.train.config.problems import clip, did_you_mean, same_but_for_spelling, show, similar
+from minidl.train.config.sections import SWEEP_CLASSES
 from minidl.train.config.yaml_scalars import core_type
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Diagnosis:
         elif len(path) == 1:
             self.source.report(place, f"section `{path[-1]}` is missing")
         else:
-            names = list(self.classes.get(str(path[0]), {})) if path[-1] == "type" else []
+            names = list(self.named(path[:-1])) if path[-1] == "type" else []
             hint = f"there are: {', '.join(names)}" if names else None
             self.source.report(place, f"{self.owner(path[:-1])} needs `{path[-1]}`", hint)
 
@@ -177,8 +178,8 @@ class Diagnosis:
 
     def unknown_class(self, path: KeyPath) -> None:
         """Report a ``type`` that names no class of its section."""
-        section = str(path[0])
-        names = list(self.classes[section])
+        section = str(path[-1] if path in SWEEP_CLASSES else path[0])
+        names = list(self.named(path))
         node = self.source.trail((*path, "type"))[-1]
         word = node.value
         message = f"`type` must be the name of a class, got {show(node.plain())}"
@@ -207,6 +208,10 @@ class Diagnosis:
             return list(model.model_fields) if model else []
         return keys_at(self.shape, self.data, path)
 
+    def named(self, path: KeyPath) -> Mapping[str, type[BaseModel]]:
+        """Return the classes that the mapping at ``path`` can be of, by name; none for others."""
+        return SWEEP_CLASSES.get(path) or self.classes.get(str(path[0]), {})
+
     def section_keys(self, section: str) -> list[str]:
         """Return all keys that a section has, in whatever class."""
         models = self.classes.get(section, {}).values()
@@ -215,9 +220,9 @@ class Diagnosis:
 
     def owner(self, path: KeyPath) -> str:
         """Say whose keys the mapping at ``path`` holds: ``Conv2d``, or ``trainer``."""
-        if path and path[0] in self.classes:
+        if path and (classes := self.named(path)):
             kind = self.source.trail((*path, "type"))[-1].value
-            if isinstance(kind, str) and kind in self.classes[str(path[0])]:
+            if isinstance(kind, str) and kind in classes:
                 return kind
         return _name(path)
 

@@ -42,7 +42,7 @@ def _walk(shape: type[BaseModel], data: Any, path: Sequence[str | int]) -> tuple
         else:
             model = _model(here, data)
             field = model.model_fields.get(str(part)) if model else None
-            here = field.annotation if field else None
+            here = field.annotation if field else _values(here)
             data = data.get(part) if isinstance(data, dict) else None
     return here, data
 
@@ -65,6 +65,12 @@ def kinds(annotation: Any) -> list[Any]:
 
 def _items(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) is list else ()
+
+
+def _values(annotation: Any) -> Any | None:
+    """Return the type of a dictionary's values."""
+    found = (kind for kind in kinds(annotation) if get_origin(kind) is dict)
+    return next((get_args(kind)[1] for kind in found), None)
 
 
 def _model(annotation: Any, data: Any) -> type[BaseModel] | None:

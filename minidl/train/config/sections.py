@@ -64,6 +64,137 @@ class TrackingSection(Section):
     """Log the machine's load."""
 
 
+class Range(Section):
+    """Values between two bounds, both included; whole numbers where both are written as such."""
+
+    low: int | float
+    """The smallest value."""
+    high: int | float
+    """The largest value."""
+    step: int | float | None = None
+    """Distance between neighbouring values; by default 1 for whole numbers, and none for others."""
+    log: bool = False
+    """Take the logarithm as evenly spread: for learning rates, and whatever spans decades."""
+
+
+Number: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class Grid(Section):
+    """Every combination of the values once, the last parameter changing fastest."""
+
+    type: Literal["Grid"] = "Grid"
+
+
+class Random(Section):
+    """Each trial for itself, at random."""
+
+    type: Literal["Random"] = "Random"
+    seed: Number = 0
+    """Trial number n has the same values in every sweep of this seed."""
+
+
+class TPE(Section):
+    """Tree-structured Parzen estimator: more trials near the good ones (Bergstra et al., 2011)."""
+
+    type: Literal["TPE"] = "TPE"
+    seed: Number = 0
+    """Of its random choices."""
+    n_startup_trials: Number = 10
+    """Trials at random before it begins to learn."""
+    multivariate: bool = True
+    """Look at parameters together, not one by one."""
+
+
+class CMAES(Section):
+    """Covariance matrix adaptation (Hansen & Ostermeier, 2001): for numbers, not for choices."""
+
+    type: Literal["CMAES"] = "CMAES"
+    seed: Number = 0
+    """Of its random choices."""
+    n_startup_trials: Size = 1
+    """Trials at random before it begins to learn."""
+    popsize: Size | None = None
+    """Trials in a generation; by default 4 + 3 ln(number of parameters)."""
+
+
+class Median(Section):
+    """End trials that are worse than half of the others were at the same validation."""
+
+    type: Literal["Median"] = "Median"
+    n_startup_trials: Number = 5
+    """Finished trials before any is ended early."""
+    n_warmup_steps: Number = 0
+    """Validations that each trial is given in any case."""
+
+
+class SuccessiveHalving(Section):
+    """At each rung let the best 1/reduction_factor go on (ASHA; Li et al., 2018)."""
+
+    type: Literal["SuccessiveHalving"] = "SuccessiveHalving"
+    min_resource: Size = 1
+    """Validations before the first rung."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 4
+    """How many reach a rung for one that goes on from it."""
+    min_early_stopping_rate: Number = 0
+    """Rungs left out at the beginning."""
+
+
+class Hyperband(Section):
+    """Several successive halvings side by side, from hasty to patient (Li et al., 2017)."""
+
+    type: Literal["Hyperband"] = "Hyperband"
+    min_resource: Size = 1
+    """Validations before the first rung of the hastiest."""
+    max_resource: Size | None = None
+    """Validations of a whole trial; by default as many as the trainer's epochs."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """How many reach a rung for one that goes on from it."""
+
+
+class SweepSection(Section):
+    """What ``minidl sweep`` varies, and how; ``minidl train`` leaves it alone."""
+
+    parameters: dict[str, Annotated[list[Any], Field(min_length=1)] | Range] = Field(
+        default_factory=dict
+    )
+    """Dotted paths into the config, each with a list of values or a range."""
+    metric: Metric | None = None
+    """What is to become good; by default what the trainer monitors."""
+    direction: Literal["minimize", "maximize"] | None = None
+    """By default down for a loss, and up for everything else."""
+    sampler: Annotated[Grid | Random | TPE | CMAES, Field(discriminator="type")] | None = None
+    """How values are chosen; by default Grid where there are only lists, else TPE."""
+    pruner: (
+        Annotated[Median | SuccessiveHalving | Hyperband, Field(discriminator="type")] | None
+    ) = None
+    """How poor trials are ended early; by default not at all."""
+    trials: Size | None = None
+    """Trials in all; by default 20, or the whole grid."""
+    jobs: Size = 1
+    """Trials at a time on this machine."""
+    storage: str | None = None
+    """Where the study is kept: ``sqlite:///sweep.db``, ``postgresql://user@host/database``; by
+    default a SQLite file in the sweep's directory."""
+    study: str | None = None
+    """Name of the study and of its directory; by default the config's file name."""
+    stop_after_failures: Size = 5
+    """Give up when so many trials in a row have failed."""
+
+
+#: Sections within ``sweep`` that, like a model or an optimizer, are of one of several classes.
+SWEEP_CLASSES: dict[KeyPath, dict[str, type[Section]]] = {
+    ("sweep", "sampler"): {"Grid": Grid, "Random": Random, "TPE": TPE, "CMAES": CMAES},
+    ("sweep", "pruner"): {
+        "Median": Median,
+        "SuccessiveHalving": SuccessiveHalving,
+        "Hyperband": Hyperband,
+    },
+}
+#: What says how runs are searched for, and nothing of a run itself.
+NOT_OF_A_RUN = frozenset({"sweep"})
+
+
 class Config(Section):
     """A checked configuration. Two configs are equal when their resolved data are.
 
@@ -81,6 +212,7 @@ class Config(Section):
     schedule: Spec | None = None
     trainer: TrainerSection = TrainerSection()
     tracking: TrackingSection | None = None
+    sweep: SweepSection | None = None
 
     _source: Source = PrivateAttr()
 
@@ -119,8 +251,9 @@ class Config(Section):
         return ConfigError([self._source.problem(place, message, suggestion)])
 
     def resolved(self) -> dict[str, Any]:
-        """Return the config as plain data with all defaults filled in."""
-        return {name: plain(getattr(self, name)) for name in Config.model_fields}
+        """Return the config of a run as plain data with all defaults filled in."""
+        names = [name for name in Config.model_fields if name not in NOT_OF_A_RUN]
+        return {name: plain(getattr(self, name)) for name in names}
 
     def to_yaml(self) -> str:
         """Return ``resolved()`` as YAML, which loads again to an equal config."""

@@ -240,7 +240,7 @@ WRONG = [
     ("epochs=1", "there is no section `epochs`", "`epochs` belongs to `trainer`"),
     ("optimiser={type: SGD}", "there is no section `optimiser`", "did you mean `optimizer`?"),
     ("qqq=1", "there is no section `qqq`",
-     "there are: seed, data, task, model, loss, optimizer, schedule, trainer, tracking"),
+     "there are: seed, data, task, model, loss, optimizer, schedule, trainer, tracking, sweep"),
     (f"{LAYER}.zzz=1", "Flatten has no key `zzz`", "there are: type, start_dim, end_dim"),
     ("trainer.early_stop={patience: 1, patiance: 2}", "`early_stop` has no key `patiance`",
      "did you mean `patience`?"),

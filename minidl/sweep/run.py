@@ -1,0 +1,90 @@
+"""A sweep from beginning to end: its study, the MLflow run above its trials, its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from minidl.sweep.plan import Plan
+from minidl.sweep.reporter import SweepReporter
+from minidl.sweep.results import rows, write_results
+from minidl.sweep.study import Claim, SweepStudy
+from minidl.sweep.worker import TooManyFailuresError, Worker
+from minidl.train.config import Config
+from minidl.train.interruption import Interrupted
+
+
+class SweepError(RuntimeError):
+    """The sweep cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep stands; ``exit_status`` is 0, or tells a shell of a signal."""
+
+    facts: dict[str, Any]
+    exit_status: int = 0
+
+
+def run_sweep(
+    plan: Plan, *, reporter: SweepReporter | None = None, timeout: float | None = None
+) -> SweepResult:
+    """Work on a plan's study until it is done, and write what was found.
+
+    Raises
+    ------
+    ConfigError
+        The storage cannot be used, or holds the study of another config.
+    SweepError
+        Too many trials have failed.
+    """
+    reporter = SweepReporter() if reporter is None else reporter
+    study = SweepStudy(plan)
+    try:
+        done = sum(trial.state.is_finished() for trial in study.trials())
+        reporter.sweep_begins(
+            study=plan.study,
+            trials=plan.trials,
+            done=done,
+            jobs=plan.jobs,
+            sampler=plan.sampler.type,
+            dimensions=", ".join(dimension.path for dimension in plan.dimensions),
+            goal="maximize" if plan.maximize else "minimize",
+            metric=plan.metric,
+            directory=str(plan.directory),
+        )
+        worker = Worker(plan, study, reporter, lambda config, claim: dressed(plan, config, claim))
+        worker.timeout = timeout
+        status, failure = 0, None
+        try:
+            worker.work()
+        except Interrupted as signal:
+            status = signal.exit_status
+            reporter.say(f"interrupted by {signal}: the same command goes on with the sweep")
+        except KeyboardInterrupt:
+            status = 130
+            reporter.say("interrupted again: trials ended without a checkpoint")
+        except TooManyFailuresError as error:
+            failure = str(error)
+        facts = write_results(plan, study, reporter.say)
+        reporter.sweep_ends(facts, rows(plan, study.trials()))
+    finally:
+        study.close()
+    if failure is not None:
+        raise SweepError(failure)
+    return SweepResult(facts, status)
+
+
+def dressed(plan: Plan, config: Config, claim: Claim) -> Config:
+    """Return a trial's config: a directory of its own, and a run in MLflow under the sweep's."""
+    changes: dict[str, Any] = {
+        "trainer": config.trainer.model_copy(
+            update={"run_root": str(claim.directory.parent), "name": claim.directory.name}
+        )
+    }
+    if config.tracking is not None:
+        tags = config.tracking.tags | {"sweep": plan.study, "sweep.trial": str(claim.number)}
+        changes["tracking"] = config.tracking.model_copy(
+            update={"tags": tags, "run_name": f"{plan.study}/{claim.directory.name}"}
+        )
+    return config.model_copy(update=changes)
