@@ -23,6 +23,7 @@ from minidl.cli.predict import predict
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
 from minidl.cli.sweep import sweep
+from minidl.cli.sync import sync
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 
@@ -43,6 +44,7 @@ app.command("export")(export)
 app.command("serve")(serve)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
+app.command("sync")(sync)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import time
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from minidl.train import environment
 from minidl.train.build import Experiment
+from minidl.train.checkpoint import write_atomically
 from minidl.train.config import Config
-from minidl.train.journal import read_journal
+from minidl.train.config.sections import TrackingSection
+from minidl.train.journal import Entry, read_journal
 from minidl.train.run_directory import RunDirectory
 from minidl.train.tracking import (
     DatasetInfo,
+    RunDescription,
     Tracker,
     TrackingSettings,
     mlflow_uri,
@@ -41,13 +51,86 @@ def require_tracking(config: Config) -> None:
 def start_tracking(
     config: Config, experiment: Experiment, run: RunDirectory, *, say: Callable[[str], None]
 ) -> Tracker | None:
-    """Begin to track a run; None where the config has no ``tracking``."""
+    """Begin to track a run, or go on with one that is resumed; None where there is no ``tracking``.
+
+    What MLflow is to be told is written to the run directory in any case, for ``minidl sync``.
+    Of a resumed run the whole journal is sent again, where MLflow lacks it; it must therefore be
+    on disk, as far as it is to stay, before this is called.
+    """
+    description = _describe(config, experiment, run)
+    np.save(example_path(run), experiment.data.test.dataset.inputs[:2], allow_pickle=False)
     section = config.tracking
     if section is None:
         return None
+    return Tracker(
+        settings_of(section),
+        description,
+        entries=read_journal(run.journal) if run.journal.exists() else (),
+        record=record_path(run),
+        # `mlflow run` makes a run, names it here, and expects its program to use it.
+        adopt=os.environ.get("MLFLOW_RUN_ID"),
+        on_message=say,
+    )
+
+
+def settings_of(section: TrackingSection) -> TrackingSettings:
+    """Return a config's ``tracking`` section as the tracker takes it."""
+    return TrackingSettings(
+        section.uri,
+        section.experiment,
+        system_metrics=section.system_metrics,
+        log_model=section.log_model,
+        parent_run_id=section.parent_run_id,
+    )
+
+
+def record_path(run: RunDirectory) -> Path:
+    """Return the file that says where MLflow keeps the run."""
+    return run.root / "tracking.json"
+
+
+def description_path(run: RunDirectory) -> Path:
+    """Return the file that says what MLflow is to be told of the run."""
+    return run.root / "description.json"
+
+
+def _describe(config: Config, experiment: Experiment, run: RunDirectory) -> RunDescription:
+    """Return what was written of the run when it began, or write it now.
+
+    A resumed run may have another config (more epochs) and another machine. Its params are the
+    ones it began with, which MLflow would not change anyway; its tags tell of now.
+    """
+    path = description_path(run)
+    bare = describe_config(config, run)
+    bare = replace(bare, tags={**environment.describe(), **bare.tags})
+    if path.exists():
+        old = RunDescription.read(path)
+        description = replace(old, tags=bare.tags, uri=bare.uri)
+    else:
+        datasets = _datasets(config, experiment)
+        description = replace(bare, datasets=datasets, started=time.time())
+    description.write(path)
+    return description
+
+
+def describe_config(config: Config, run: RunDirectory) -> RunDescription:
+    """Return what the config alone tells of a run: no data, no machine, no time."""
+    section = config.tracking
+    params, uri = config.flat(), None
+    tags = {"config.digest": config.digest(), "run.directory": str(run.root.absolute())}
+    if section is not None:
+        # A password in the address of the server is not to be read by its users.
+        params["tracking.uri"] = mlflow_uri.redacted(section.uri)
+        uri = mlflow_uri.redacted(mlflow_uri.resolve_uri(section.uri))
+        tags |= section.tags
+    name = (section and section.run_name) or run.root.absolute().name
+    return RunDescription(run_uid(run), name, params=params, tags=tags, uri=uri)
+
+
+def _datasets(config: Config, experiment: Experiment) -> list[DatasetInfo]:
     data = experiment.data
     parts = {"training": data.train, "validation": data.val, "test": data.test}
-    datasets = [
+    return [
         DatasetInfo(
             name=loader.dataset.name,
             digest=loader.dataset.digest(),
@@ -58,41 +141,61 @@ def start_tracking(
         for context, loader in parts.items()
         if loader is not None
     ]
-    tags = environment.describe() | {"config.digest": config.digest()}
-    return Tracker(
-        TrackingSettings(
-            section.uri, section.experiment, section.system_metrics, section.log_model
-        ),
-        run_name=section.run_name or run.root.name,
-        # A password in the address of the server is not to be read by its users.
-        params=config.flat() | {"tracking.uri": mlflow_uri.redacted(section.uri)},
-        tags=tags | section.tags | {"run.directory": str(run.root.absolute())},
-        datasets=datasets,
-        on_message=say,
-    )
+
+
+def run_uid(run: RunDirectory) -> str:
+    """Return the run's own random name, made with it or now."""
+    path = run.root / "uid"
+    if not path.exists():
+        write_atomically(path, uuid.uuid4().hex.encode() + b"\n")
+    return path.read_text().strip()
 
 
 def hand_over(
     tracker: Tracker, config: Config, experiment: Experiment, run: RunDirectory, *, best_epoch: int
 ) -> None:
     """Send the files of a run that has ended: plots, journal, config, the best model."""
-    for path in sorted(run.plots.iterdir()):
-        tracker.artifact(path, "plots")
-    tracker.artifact(run.journal, "run")
-    section = config.tracking
-    if section is not None and mlflow_uri.redacted(section.uri) == section.uri:
-        for path in (run.source, run.config):
-            tracker.artifact(path, "run")
+    for path, artifact_path in artifacts(config, run):
+        tracker.artifact(path, artifact_path)
     if run.weights.exists() and not experiment.task.classifies:
         tracker.artifact(run.weights, "model")  # MLflow's model gives class probabilities
     elif run.weights.exists():
         tracker.model(
             run.model,
-            sample_shape=experiment.data.sample_shape,
-            example=experiment.data.test.dataset.inputs[:2],
-            points=[
-                entry
-                for entry in read_journal(run.journal)
-                if entry.epoch == best_epoch and "val/accuracy" in entry.metrics
-            ],
+            example=np.load(example_path(run)),
+            points=best_entries(read_journal(run.journal), config, best_epoch),
         )
+
+
+def best_entries(entries: list[Entry], config: Config, epoch: int | None) -> list[Entry]:
+    """Return the entries that say how good the best model is: those of its validation.
+
+    ``epoch`` is the one it was found in; None where that was not noted, and all are looked at.
+    """
+    monitor = config.trainer.monitor
+    found = [
+        entry
+        for entry in entries
+        if (epoch is None or entry.epoch == epoch)
+        and any(name.startswith("val/") for name in entry.metrics)
+    ]
+    compared = [entry for entry in found if monitor in entry.metrics]
+    if not compared:  # a metric of the training is watched: the last validation is the nearest
+        return found[-1:]
+    choose = min if monitor.endswith("loss") else max
+    return [choose(compared, key=lambda entry: entry.metrics[monitor])]
+
+
+def example_path(run: RunDirectory) -> Path:
+    """Return the file with two raw samples, which show what the model takes."""
+    return run.model / "example.npy"
+
+
+def artifacts(config: Config, run: RunDirectory) -> list[tuple[Path, str]]:
+    """Return the files that MLflow keeps of a run, each with the directory it keeps it in."""
+    files = [(path, "plots") for path in sorted(run.plots.glob("*"))]
+    files += [(run.journal, "run"), (run.root / "clock.jsonl", "run")]
+    section = config.tracking
+    if section is None or mlflow_uri.redacted(section.uri) == section.uri:  # else: a password
+        files += [(run.source, "run"), (run.config, "run")]
+    return [(path, place) for path, place in files if path.is_file()]

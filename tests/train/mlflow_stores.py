@@ -14,13 +14,18 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from minidl.train.tracking import RunDescription, Tracker, TrackingSettings
 
 MLFLOW_MARKS = [
     pytest.mark.mlflow,
@@ -34,6 +39,55 @@ MLFLOW_MARKS = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
 ]
 START_SECONDS = 60
+TOLD = ("uid", "run_name", "params", "tags", "datasets", "started")
+
+
+def with_mlflow(test: Any) -> Any:
+    """Mark one test among others that need no MLflow."""
+    for mark in MLFLOW_MARKS:
+        test = mark(test)
+    return test
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def history(uri: str, run_id: str, name: str) -> list[tuple[int, float, int]]:
+    """The points of a metric as (step, value, time in ms), in order."""
+    points = client(uri).get_metric_history(run_id, name)
+    return sorted((point.step, point.value, point.timestamp) for point in points)
+
+
+@pytest.fixture
+def messages() -> list[str]:
+    """What trackers said to the user."""
+    return []
+
+
+@pytest.fixture
+def track(messages: list[str]) -> Iterator[Callable[..., Tracker]]:
+    """Start a tracker; whatever becomes of it, its thread ends with the test."""
+    trackers = []
+
+    def start(uri: str, *, settings: Any = (), **changes: Any) -> Tracker:
+        told = {"run_name": "first", "uid": uuid.uuid4().hex}
+        told |= {name: changes.pop(name) for name in TOLD if name in changes}
+        tracker = Tracker(
+            TrackingSettings(uri, **{"experiment": "trial", **dict(settings)}),
+            RunDescription(**told),
+            **{"on_message": messages.append, **changes},
+        )
+        trackers.append(tracker)
+        return tracker
+
+    yield start
+    for tracker in trackers:
+        tracker.finish("FAILED", deadline=0)
+        tracker._thread.join(30)
+        assert not tracker._thread.is_alive()
 
 
 @pytest.fixture(scope="session")
@@ -75,19 +129,58 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(database: Path, folder: Path) -> Iterator[Server]:
-    """Run ``mlflow server`` on a free port of this machine, over a copy of ``database``."""
-    shutil.copyfile(database, folder / "server.db")
-    port = free_port()
+def serve(store: str, folder: Path, port: int | None = None) -> Iterator[Server]:
+    """Run ``mlflow server`` on a free port of this machine, over a database given by its URI."""
+    port = free_port() if port is None else port
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
+        *("--backend-store-uri", store),
         *("--artifacts-destination", str(folder / "artifacts")),
     ]
     uri = f"http://127.0.0.1:{port}"
     with running(command, folder, f"{uri}/health") as process:
         yield Server(uri, process.pid)
+
+
+def copy_of(template: Path, folder: Path) -> str:
+    """Put a copy of a SQLite store into ``folder`` and return its URI."""
+    return f"sqlite:///{shutil.copyfile(template, folder / 'server.db')}"
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """Run a PostgreSQL of its own, as the unprivileged user it insists on; yield a database's URI.
+
+    In a directory directly under the temporary one: pytest's are closed to other users.
+    """
+    tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not tools:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    as_user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="minidl-postgresql-") as folder:
+        if as_user:
+            shutil.chown(folder, **as_user)
+        data = Path(folder) / "data"
+        setup = [tools[-1], "-D", data, "-U", "mlflow", "--auth=trust", "--no-sync", "-E", "UTF8"]
+        subprocess.run(setup, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
+        command = [tools[-1].with_name("postgres"), "-D", data, "-p", str(port), "-k", folder]
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*command, "-c", "fsync=off"], stdout=log, stderr=log, cwd=folder, **as_user
+            )
+        try:
+            end = time.monotonic() + START_SECONDS
+            ready = [tools[-1].with_name("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
+            while subprocess.run(ready, stdout=subprocess.DEVNULL, check=False).returncode:
+                if process.poll() is not None or time.monotonic() > end:
+                    pytest.fail((Path(folder) / "log").read_text())
+                time.sleep(0.1)
+            yield f"postgresql://mlflow@127.0.0.1:{port}/postgres"
+        finally:
+            process.send_signal(signal.SIGINT)  # "fast shutdown": clients are disconnected
+            process.wait(30)
 
 
 @contextlib.contextmanager
@@ -110,20 +203,45 @@ def running(command: list[str], folder: Path, url: str) -> Iterator[subprocess.P
         process.wait()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mlflow_server(
     mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server for the tests of one file."""
-    with serve(mlflow_template, tmp_path_factory.mktemp("server")) as server:
+    """A server for all tests, over SQLite. Who freezes it thaws it."""
+    folder = tmp_path_factory.mktemp("server")
+    with serve(copy_of(mlflow_template, folder), folder) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests, over PostgreSQL."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed (extra dev)")
+    folder = tmp_path_factory.mktemp("postgresql-server")
+    with postgresql() as store, serve(store, folder) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "server", "postgresql"])
+def store(request: pytest.FixtureRequest) -> str:
+    """The address of a store, of each kind in turn."""
+    kinds = {"sqlite": "mlflow_uri", "server": "mlflow_server", "postgresql": "postgresql_server"}
+    found = request.getfixturevalue(kinds[request.param])
+    return str(getattr(found, "uri", found))
+
+
 @pytest.fixture
-def start_mlflow_server(mlflow_template: Path, tmp_path: Path) -> Iterator[Callable[[], Server]]:
-    """Starts servers of the test's own, which it may kill."""
+def start_mlflow_server(mlflow_template: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers of the test's own, which it may kill; another one on the same port goes on."""
     with contextlib.ExitStack() as servers:
-        yield lambda: servers.enter_context(serve(mlflow_template, tmp_path))
+
+        def start(port: int | None = None) -> Server:
+            database = tmp_path / "server.db"
+            if not database.exists():
+                copy_of(mlflow_template, tmp_path)
+            return servers.enter_context(serve(f"sqlite:///{database}", tmp_path, port))
+
+        yield start
 
 
 def free_port() -> int:

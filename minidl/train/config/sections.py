@@ -62,6 +62,8 @@ class TrackingSection(Section):
     """Log the best checkpoint as a model that MLflow can serve."""
     system_metrics: bool = False
     """Log the machine's load."""
+    parent_run_id: str | None = None
+    """The run in MLflow that this one is shown under, as a trial under its sweep."""
 
 
 class Range(Section):

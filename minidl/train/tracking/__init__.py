@@ -1,11 +1,19 @@
-"""Tracking of runs in MLflow: ``tracker`` decides what is sent when, ``mlflow_client`` sends it."""
+"""Tracking of runs in MLflow.
 
-from minidl.train.tracking.tracker import (
-    DatasetInfo,
-    Tracker,
-    TrackingReport,
-    TrackingSettings,
-    require_mlflow,
-)
+``tracker`` decides what is sent when, ``mlflow_client`` sends it, ``description`` is what is kept
+of it in the run directory, and ``sync`` sends later what was missed.
+"""
 
-__all__ = ["DatasetInfo", "Tracker", "TrackingReport", "TrackingSettings", "require_mlflow"]
+from minidl.train.tracking.description import DatasetInfo, RunDescription, RunRecord
+from minidl.train.tracking.settings import TrackingReport, TrackingSettings, require_mlflow
+from minidl.train.tracking.tracker import Tracker
+
+__all__ = [
+    "DatasetInfo",
+    "RunDescription",
+    "RunRecord",
+    "Tracker",
+    "TrackingReport",
+    "TrackingSettings",
+    "require_mlflow",
+]

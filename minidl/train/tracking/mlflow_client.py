@@ -13,39 +13,31 @@ raise; what to make of that is decided there.
 from __future__ import annotations
 
 import getpass
-import importlib.metadata
 import json
 import logging
 import os
-import re
-import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from minidl.train.tracking.mlflow_uri import artifact_location, sqlite_path
+from minidl.train.tracking.description import UID_TAG, DatasetInfo, RunDescription, RunRecord
+from minidl.train.tracking.mlflow_uri import artifact_location, redacted, sqlite_path
+from minidl.train.tracking.points import Point, mlflow_name
 
 if TYPE_CHECKING:
-    from minidl.train.journal import Entry
-    from minidl.train.tracking.tracker import DatasetInfo
+    pass
 
 T = TypeVar("T")
 
 # MLflow's own limits, on the client's and the server's side alike.
 POINTS_PER_REQUEST = 1000
 PARAMS_PER_REQUEST = 100
-LONGEST_NAME = 250
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 LONGEST_DIGEST = 36
 
-MODEL_NAME = "model"
-# What a served model imports; minidl itself travels with the model.
-_MODEL_REQUIREMENTS = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors")
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -58,15 +50,6 @@ _ENVIRONMENT = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
 }
-
-
-class Point(NamedTuple):
-    """One value of one metric; ``timestamp`` in milliseconds since 1970."""
-
-    name: str
-    value: float
-    step: int
-    timestamp: int
 
 
 class NotSentError(Exception):
@@ -108,14 +91,25 @@ def create_database(database: Path) -> None:
 
 
 class MlflowRun:
-    """One run in an MLflow store, created by the constructor.
+    """One run in an MLflow store: found there by the constructor, or made.
 
     Parameters
     ----------
     uri
-        The store, as :func:`~minidl.train.mlflow_uri.resolve_uri` returns it.
+        The store, as :func:`~minidl.train.tracking.mlflow_uri.resolve_uri` returns it.
     experiment
         Its name; created where it does not exist.
+    description
+        What a new run is made of. An old one is given the tags that it lacks.
+    record
+        Where MLflow kept this run when it was last heard of.
+    adopt
+        A run that somebody made for this one to use (``mlflow run`` does). It is used unless it
+        is another run's already.
+    parent
+        The id of the run that this one is shown under.
+    reopen
+        Whether an old run is set RUNNING again.
     call
         Makes every short request to the store: ``call(function, *args, **kwargs)``. The caller
         sees through it that a request has begun and not ended. (Uploads do not go through it:
@@ -125,41 +119,130 @@ class MlflowRun:
     ------
     mlflow.exceptions.MlflowException
         The store cannot be reached or refuses.
+    NotSentError
+        The run, or its experiment, was deleted there.
     """
 
     def __init__(
         self,
         uri: str,
         experiment: str,
-        run_name: str,
-        tags: Mapping[str, str],
+        description: RunDescription,
+        *,
+        record: RunRecord | None = None,
+        adopt: str | None = None,
+        parent: str | None = None,
+        reopen: bool = True,
         call: Callable[..., Any] | None = None,
     ) -> None:
         from mlflow import MlflowClient
 
-        self._call = call or (lambda function, *args, **kwargs: function(*args, **kwargs))
+        self.call = call or (lambda function, *args, **kwargs: function(*args, **kwargs))
         if database := sqlite_path(uri):
             create_database(database)
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        self.experiment_id: str = self._experiment(uri, experiment)
+        self.experiment_id = ""
+        self._tags = {
+            mlflow_name(key): text[:LONGEST_TAG] for key, text in description.tags.items()
+        }
+        self._tags[UID_TAG] = description.uid
+        if parent is not None:
+            self._tags["mlflow.parentRunId"] = parent
+        if record is not None and record.uri != redacted(uri):
+            record = None
+        run = self._by_id(record.run_id) if record else None
+        if run is None and adopt and (made := self._by_id(adopt)) is not None:
+            owner = made.data.tags.get(UID_TAG, description.uid)
+            run = made if owner == description.uid else None
+        if run is None:
+            self.experiment_id = self._experiment(uri, experiment)
+            run = self._by_uid(description.uid)
+        self.is_new = run is None
+        if run is None:
+            run = self._create(description)
+        else:
+            self._continue(run, reopen)
+        self.experiment_id = str(run.info.experiment_id)
+        self.run_id: str = run.info.run_id
+        self.status: str = run.info.status
+        self.started: int = run.info.start_time
+        self.end_time: int | None = run.info.end_time
+        self._known_params = set(run.data.params)
+        self._known_metrics = tuple(run.data.metrics)
+        self.model_id: str | None = None
+        self._listed: dict[str, dict[str, int]] = {}
+
+    def record(self, uri: str, uid: str) -> RunRecord:
+        """Return where this run is, to be found again."""
+        return RunRecord(redacted(uri), self.experiment_id, self.run_id, uid)
+
+    def _by_id(self, run_id: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._alive(self.call(self.client.get_run, run_id))
+        except MlflowException as error:
+            # Any other error is the store's trouble, and no news of the run.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _by_uid(self, uid: str) -> Any:
+        """Find the run of a process that died between making it and noting where it is."""
+        from mlflow.entities import ViewType
+
+        found = self.call(
+            self.client.search_runs,
+            [self.experiment_id],
+            f"tags.`{UID_TAG}` = '{uid}'",
+            run_view_type=ViewType.ALL,
+            max_results=1,
+        )
+        return self._alive(found[0]) if found else None
+
+    def _alive(self, run: Any) -> Any:
+        if run.info.lifecycle_stage == "deleted":
+            raise NotSentError(
+                f"run {run.info.run_id} was deleted in this store; bring it back with "
+                f"`mlflow runs restore --run-id {run.info.run_id}`"
+            )
+        return run
+
+    def _create(self, description: RunDescription) -> Any:
         tags = {
             # The fluent API would set these; a client's run has none, and the UI shows them.
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": "minidl",
             "mlflow.user": _user(),
-            **{_name(key): value[:LONGEST_TAG] for key, value in tags.items()},
+            **self._tags,
         }
-        run = self._call(self.client.create_run, self.experiment_id, tags=tags, run_name=run_name)
-        self.run_id: str = run.info.run_id
-        self.model_id: str | None = None
+        started = None if description.started is None else round(description.started * 1000)
+        return self.call(
+            self.client.create_run,
+            self.experiment_id,
+            start_time=started,
+            tags=tags,
+            run_name=description.run_name,
+        )
+
+    def _continue(self, run: Any, reopen: bool) -> None:
+        from mlflow.entities import RunTag
+
+        lacking = [
+            RunTag(key, text) for key, text in self._tags.items() if run.data.tags.get(key) != text
+        ]
+        if lacking:
+            self.call(self.client.log_batch, run.info.run_id, tags=lacking)
+        if reopen and run.info.status != "RUNNING":
+            self.call(self.client.update_run, run.info.run_id, status="RUNNING")
 
     def _experiment(self, uri: str, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = self._call(self.client.get_experiment_by_name, name)
+        found = self.call(self.client.get_experiment_by_name, name)
         if found is None:
             try:
-                created = self._call(
+                created = self.call(
                     self.client.create_experiment,
                     name,
                     artifact_location=artifact_location(uri, name),
@@ -167,7 +250,7 @@ class MlflowRun:
                 return str(created)
             except MlflowException:
                 # Another run, started at the same time, may have been faster.
-                found = self._call(self.client.get_experiment_by_name, name)
+                found = self.call(self.client.get_experiment_by_name, name)
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
@@ -178,15 +261,30 @@ class MlflowRun:
         return str(found.experiment_id)
 
     def send_params(self, params: Mapping[str, str]) -> list[str]:
-        """Record the configuration; return the names of those that had to be cut short."""
+        """Record the configuration; return the names of those that had to be cut short.
+
+        MLflow never changes a param: those that the run has stay as they are.
+        """
         from mlflow.entities import Param
 
-        cut = {_name(key): value[:LONGEST_PARAM] for key, value in params.items()}
-        for some in _chunks([Param(*item) for item in cut.items()], PARAMS_PER_REQUEST):
-            self._call(self.client.log_batch, self.run_id, params=some)
+        cut = {mlflow_name(key): value[:LONGEST_PARAM] for key, value in params.items()}
+        new = [Param(*item) for item in cut.items() if item[0] not in self._known_params]
+        for some in chunks(new, PARAMS_PER_REQUEST):
+            self.call(self.client.log_batch, self.run_id, params=some)
+        self._known_params |= {param.key for param in new}
         return [
-            key for key, value in params.items() if _name(key) != key or len(value) > LONGEST_PARAM
+            key
+            for key, value in params.items()
+            if mlflow_name(key) != key or len(value) > LONGEST_PARAM
         ]
+
+    def known_points(self) -> set[Point]:
+        """Return the points that the run had when it was opened."""
+        return {
+            Point(name, point.value, point.step, point.timestamp)
+            for name in self._known_metrics
+            for point in self.call(self.client.get_metric_history, self.run_id, name)
+        }
 
     def send_datasets(self, datasets: Sequence[DatasetInfo]) -> None:
         """Record what the run reads. MLflow would digest 10,000 values; ours covers all."""
@@ -206,18 +304,17 @@ class MlflowRun:
             for data in datasets
         ]
         if inputs:
-            self._call(self.client.log_inputs, self.run_id, inputs)
+            self.call(self.client.log_inputs, self.run_id, inputs)
 
     def send_points(self, points: Sequence[Point]) -> Iterator[int]:
         """Send metric values; yield the number that has arrived, request by request."""
         from mlflow.entities import Metric
 
-        for some in _chunks(points, POINTS_PER_REQUEST):
+        for some in chunks(points, POINTS_PER_REQUEST):
             metrics = [
-                Metric(_name(point.name), float(point.value), point.timestamp, int(point.step))
-                for point in some
+                Metric(point.name, point.value, point.timestamp, point.step) for point in some
             ]
-            self._call(self.client.log_batch, self.run_id, metrics=metrics)
+            self.call(self.client.log_batch, self.run_id, metrics=metrics)
             yield len(metrics)
 
     def send_artifact(self, path: Path, artifact_path: str | None) -> None:
@@ -235,110 +332,19 @@ class MlflowRun:
         else:
             raise NotSentError(f"there is no file {path} to upload")
 
-    def send_model(
-        self,
-        directory: Path,
-        sample_shape: Sequence[int],
-        example: Any,
-        points: Sequence[Entry],
-    ) -> None:
-        """Log the run's model as one LoggedModel that ``mlflow models serve`` can serve.
+    def lacks_artifact(self, path: Path, artifact_path: str) -> bool:
+        """Whether MLflow has no file of this name and size."""
+        if artifact_path not in self._listed:
+            listed = self.call(self.client.list_artifacts, self.run_id, artifact_path)
+            self._listed[artifact_path] = {item.path: item.file_size for item in listed}
+        size = self._listed[artifact_path].get(f"{artifact_path}/{path.name}")
+        return size != path.stat().st_size
 
-        Raises
-        ------
-        NotSentError
-            MLflow could not make a model of what lies in ``directory``.
-        """
-        from mlflow.entities import LoggedModelOutput, Metric
-
-        model = self._call(
-            self.client.create_logged_model,
-            self.experiment_id,
-            name=MODEL_NAME,
-            source_run_id=self.run_id,
-            model_type="minidl",
-        )
-        step = max((entry.step for entry in points), default=0)
-        with tempfile.TemporaryDirectory(prefix="minidl-model-") as folder:
-            try:
-                saved = save_model(
-                    directory, sample_shape, example, Path(folder), self.run_id, model
-                )
-            except Exception as error:
-                self._call(self.client.finalize_logged_model, model.model_id, "FAILED")
-                raise NotSentError(f"the model was not logged: {first_line(error)}") from error
-            self.client.log_model_artifacts(model.model_id, str(saved))
-        self._call(self.client.finalize_logged_model, model.model_id, "READY")
-        self._call(
-            self.client.log_outputs, self.run_id, [LoggedModelOutput(model.model_id, step=step)]
-        )
-        # Same name, step, time and value as the points already sent: MLflow adds the link to the
-        # model and no second point.
-        metrics = [
-            Metric(
-                _name(name),
-                value,
-                round(entry.time * 1000),
-                entry.step,
-                model_id=model.model_id,
-                run_id=self.run_id,
-            )
-            for entry in points
-            for name, value in entry.metrics.items()
-        ]
-        for some in _chunks(metrics, POINTS_PER_REQUEST):
-            self._call(self.client.log_batch, self.run_id, metrics=some)
-        self.model_id = str(model.model_id)
-
-    def end(self, status: str) -> None:
-        """Set the run's last status (FINISHED, FAILED or KILLED) and its end, which is now."""
-        self._call(self.client.set_terminated, self.run_id, status, int(time.time() * 1000))
-
-
-def save_model(
-    directory: Path,
-    sample_shape: Sequence[int],
-    example: Any,
-    folder: Path,
-    run_id: str | None = None,
-    logged_model: Any = None,
-) -> Path:
-    """Write an MLflow model under ``folder`` and return its directory.
-
-    It holds ``config.yaml`` and ``model.safetensors`` of ``directory``, the code that reads them
-    (``mlflow_model.py``) and minidl itself, which is on no package index.
-
-    Shapes: input uint8 ``(N, *sample_shape)``, raw pixels; output float32 ``(N, classes)``.
-    """
-    import mlflow.pyfunc
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    files = {"config": directory / "config.yaml", "weights": directory / "model.safetensors"}
-    for path in files.values():
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no {path}")
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *sample_shape))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
-    )
-    saved = folder / "model"
-    mlflow.pyfunc.save_model(
-        path=str(saved),
-        python_model=str(Path(__file__).with_name("mlflow_model.py")),
-        artifacts={name: path.absolute().as_uri() for name, path in files.items()},
-        code_paths=[str(_copy_of_minidl(folder))],
-        signature=signature,
-        input_example=np.asarray(example, dtype=np.uint8),
-        pip_requirements=_requirements(),
-        mlflow_model=Model(
-            artifact_path=getattr(logged_model, "artifact_location", None),
-            run_id=run_id,
-            model_id=getattr(logged_model, "model_id", None),
-        ),
-    )
-    return saved
+    def end(self, status: str, ended: float | None = None) -> None:
+        """Set the run's last status (FINISHED, FAILED or KILLED) and its end: by default, now."""
+        now = time.time() if ended is None else ended
+        self.call(self.client.set_terminated, self.run_id, status, round(now * 1000))
+        self.status = status
 
 
 def first_line(error: BaseException) -> str:
@@ -350,30 +356,6 @@ def first_line(error: BaseException) -> str:
     )
 
 
-def _copy_of_minidl(folder: Path) -> Path:
-    """Copy the package's code (not its data) as it is now, for the model to be served with."""
-    package = Path(__file__).parents[2]
-    copy = folder / "code" / package.name
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.gz", "*.so"))
-    return copy
-
-
-def _requirements() -> list[str]:
-    """Pin what is installed: letting MLflow find it out takes seconds and wants the network."""
-    pinned = []
-    for name in _MODEL_REQUIREMENTS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            pinned.append(f"{name}=={importlib.metadata.version(name)}")
-    return pinned
-
-
-def _name(key: str) -> str:
-    """Return ``key`` as MLflow accepts it: its characters, no path tricks, not too long."""
-    allowed = re.sub(r"[^\w\-. /]", "_", key)
-    parts = [part for part in allowed.split("/") if part.strip(". ")]
-    return "/".join(parts)[:LONGEST_NAME].rstrip("/") or "_"
-
-
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -381,5 +363,6 @@ def _user() -> str:
         return "unknown"
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+def chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    """Cut ``items`` into parts of ``size``."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -2,101 +2,46 @@
 
 The training calls :meth:`Tracker.log`, which appends to a list. One daemon thread imports MLflow
 (2 to 3 s), opens the run, and about once a second sends what has gathered. Whatever goes wrong
-over there stays there: tracking is then off for the rest of the run, the user is told once, and
-the journal (``metrics.jsonl``), which is written first, still has every point.
+over there stays there: the user is told once, what was not sent is kept, and it is tried again,
+less and less often, while the training lasts. When the run ends there is one last try; what MLflow
+lacks then is said, and ``minidl sync`` sends it from the run directory, whose journal
+(``metrics.jsonl``) is written first and has every point.
+
+The waits between tries come from tenacity. MLflow's own retries would not do: they happen within
+a request, which finish() could not cut short, and only requests to servers have them.
 
 Importing this file imports no MLflow.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import shlex
 import threading
 import time as clock
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from minidl.train.journal import Entry
 from minidl.train.tracking import mlflow_client, mlflow_uri, system_metrics
-from minidl.train.tracking.mlflow_client import MlflowRun, NotSentError, Point
+from minidl.train.tracking.description import RunDescription, RunRecord
+from minidl.train.tracking.logged_model import send_model
+from minidl.train.tracking.mlflow_client import MlflowRun, NotSentError
+from minidl.train.tracking.points import LONGEST_NAME, KnownPoints, Point, points_of
+from minidl.train.tracking.settings import Status, TrackingReport, TrackingSettings
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 FLUSH_SECONDS = 1.0
 SYSTEM_SECONDS = 10.0
 FINISH_SECONDS = 60.0
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-@dataclass(frozen=True)
-class TrackingSettings:
-    """The ``tracking:`` section of a config: which store, which experiment, and what beyond."""
-
-    uri: str
-    experiment: str
-    system_metrics: bool = False
-    log_model: bool = True
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """One part of the data a run reads.
-
-    ``digest`` covers all of it (MLflow keeps 36 characters); ``source`` is where it came from;
-    ``context`` is ``"training"``, ``"validation"`` or ``"test"``; ``profile`` holds facts such as
-    ``{"num_rows": 60000, "shape": [28, 28]}``.
-    """
-
-    name: str
-    digest: str
-    source: str
-    context: Literal["training", "validation", "test"]
-    profile: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrackingReport:
-    """How tracking went.
-
-    ``status`` is ``"complete"``, ``"partial"`` (MLflow has the run, not all of it) or
-    ``"unavailable"`` (MLflow knows nothing of the run); ``message`` is what the user was told of
-    it, empty where all went well. A point is one value of one metric. ``uri`` is the address that
-    was used, with its password if it has one; ``open_command`` shows none.
-    """
-
-    run_id: str | None
-    experiment_id: str | None
-    model_id: str | None
-    uri: str
-    status: Literal["complete", "partial", "unavailable"]
-    message: str
-    points_sent: int
-    points_lost: int
-
-    @property
-    def open_command(self) -> str:
-        """What opens the run: a URL for a server, else a shell command."""
-        return mlflow_uri.open_command(self.uri, self.experiment_id, self.run_id)
-
-
-def require_mlflow() -> None:
-    """Refuse a config that tracks to MLflow where MLflow is not installed (nothing is imported).
-
-    Raises
-    ------
-    ModuleNotFoundError
-        With what to install, and how to do without.
-    """
-    if importlib.util.find_spec("mlflow") is None:
-        raise ModuleNotFoundError(
-            "this config tracks its runs in MLflow, which is not installed. Install it with "
-            "`pip install 'minidl[mlflow]'`; or track to the journal (metrics.jsonl) only: remove "
-            "the `tracking:` section, or add `tracking=null` to the command line",
-            name="mlflow",
-        )
+#: Between two tries, doubled each time.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+#: Samples of the machine's load that wait through an outage: a day of them.
+MOST_SAMPLES = 4 * 8640
 
 
 class Tracker:
@@ -106,9 +51,16 @@ class Tracker:
     ----------
     settings
         The store and the experiment. A relative SQLite path means the present directory's.
-    run_name, params, tags, datasets
+    description
         What is recorded about the run when it is opened. Params and tags longer than MLflow
         takes are cut, which is told once.
+    entries
+        The journal of a run that is resumed: sent first, where MLflow lacks it.
+    record
+        The file that holds where MLflow keeps the run: read to continue it, and written as soon
+        as there is one. A run whose record was lost is found by the description's ``uid``.
+    adopt
+        The id of a run made for this one to use.
     on_message
         Receives the sentences meant for the user; called from the tracking thread.
 
@@ -121,33 +73,41 @@ class Tracker:
     def __init__(
         self,
         settings: TrackingSettings,
+        description: RunDescription,
         *,
-        run_name: str,
-        params: Mapping[str, str],
-        tags: Mapping[str, str],
-        datasets: Sequence[DatasetInfo] = (),
+        entries: Sequence[Entry] = (),
+        record: Path | None = None,
+        adopt: str | None = None,
         on_message: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._uri = mlflow_uri.resolve_uri(settings.uri)
-        self._run_name = run_name
-        self._params, self._tags, self._datasets = dict(params), dict(tags), tuple(datasets)
+        self._description = description
+        self._record = None if record is None else record.absolute()
+        self._adopt = adopt
         self._on_message = on_message
 
         self._run: MlflowRun | None = None
-        self._points: deque[tuple[dict[str, float], int, float]] = deque()
-        self._uploads: deque[Callable[[MlflowRun], None]] = deque()
+        self._described = False
+        self._known = KnownPoints()
+        self._points: deque[tuple[dict[str, float], int, float]] = deque()  # as they were logged
+        self._pending: list[Point] = []  # to be sent next
+        self._samples: deque[Point] = deque(maxlen=MOST_SAMPLES)
+        self._sampler: system_metrics.SystemSampler | None = None
+        self._next_sample = 0.0
+        self._uploads: deque[Callable[[MlflowRun], object]] = deque()
         self._logged = self._sent = 0
         self._status: Status | None = None  # set by finish, and the sign to come to an end
-        self._ended = False
+        self._ended = self._given_up = False
         self._report: TrackingReport | None = None
-        self._failure = ""
-        self._failure_lock = threading.Lock()
-        self._off = False
+        self._trouble = ""  # the present outage's reason; empty while all is well
+        self._refused = ""  # the first thing that could not be sent for a reason of its own
+        self._told: set[str] = set()
         self._request_since: float | None = None
 
-        self._wake = threading.Event()
-        self._done = threading.Event()
+        self._wake, self._finishing, self._done = (threading.Event() for _ in range(3))
+        for entry in entries:
+            self.log(entry.metrics, step=entry.step, time=entry.time)
         # A daemon: an interpreter that exits without finish() does not wait for a server.
         self._thread = threading.Thread(target=self._main, name="minidl-tracking", daemon=True)
         self._thread.start()
@@ -162,8 +122,7 @@ class Tracker:
     def log(self, metrics: Mapping[str, float], *, step: int, time: float) -> None:
         """Note the values of one step, taken at ``time`` (seconds since 1970)."""
         self._logged += len(metrics)
-        if not self._off:
-            self._points.append((dict(metrics), step, time))
+        self._points.append((dict(metrics), step, time))
 
     def artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
         """Upload a file or a directory, as it is when its turn comes, under ``artifact_path``."""
@@ -174,7 +133,6 @@ class Tracker:
         self,
         directory: str | Path,
         *,
-        sample_shape: Sequence[int],
         example: Any,
         points: Sequence[Entry] = (),
     ) -> None:
@@ -184,16 +142,14 @@ class Tracker:
         ----------
         directory
             Holds ``config.yaml`` and ``model.safetensors``.
-        sample_shape
-            Of one raw image as the dataset holds it: ``(H, W)`` or ``(C, H, W)``.
         example
-            A few such images, uint8 ``(n, *sample_shape)``.
+            A few raw samples as the dataset holds them: images are uint8 ``(n, C, H, W)``.
         points
             The journal's entries that say how good this model is; they are linked to it.
         """
         if self._settings.log_model:
             local = Path(directory).absolute()
-            self._upload(lambda run: run.send_model(local, sample_shape, example, points))
+            self._upload(lambda run: send_model(run, local, example, points))
 
     def finish(self, status: Status, *, deadline: float = FINISH_SECONDS) -> TrackingReport:
         """Send what is left, give the run its last status, and say how it went.
@@ -203,9 +159,12 @@ class Tracker:
         """
         if self._report is None:
             self._status = status
+            self._finishing.set()
             self._wake.set()
             self._wait(deadline)
             self._report = self._sum_up()
+            if self._report.message != self._refused:  # which has been told
+                self._tell("the end", self._report.message)
         return self._report
 
     def _wait(self, deadline: float) -> None:
@@ -214,118 +173,165 @@ class Tracker:
         while not self._done.wait(0.05):
             since, now = self._request_since, clock.monotonic()
             if since is not None and now - since > patience:
-                self._fail(f"no answer within {patience:g} s")
-                return
-            if now > limit:
-                self._fail(f"not done {deadline:g} s after the end of the run")
-                return
+                self._trouble = f"no answer within {patience:g} s"
+            elif now > limit:
+                self._trouble = f"not done {deadline:g} s after the end of the run"
+            else:
+                continue
+            self._given_up = True
+            return
 
-    def _upload(self, upload: Callable[[MlflowRun], None]) -> None:
-        if not self._off:
-            self._uploads.append(upload)
-            self._wake.set()
+    def _upload(self, upload: Callable[[MlflowRun], object]) -> None:
+        self._uploads.append(upload)
+        self._wake.set()
 
     def _sum_up(self) -> TrackingReport:
-        run = self._run
-        lost = self._logged - self._sent
-        whole = self._ended and not lost and not self._failure
+        run, missing = self._run, self._logged - self._sent
+        whole = self._ended and not missing and not self._uploads
+        message = self._refused if whole else self._what_is_missing(missing)
         return TrackingReport(
             run_id=run.run_id if run else None,
             experiment_id=run.experiment_id if run else None,
             model_id=run.model_id if run else None,
             uri=self._uri,
-            status="unavailable" if run is None else "complete" if whole else "partial",
-            message=self._failure,
+            status="unavailable" if run is None else "partial" if message else "complete",
+            message=message,
             points_sent=self._sent,
-            points_lost=lost,
+            points_missing=missing,
         )
+
+    def _what_is_missing(self, points: int) -> str:
+        where = mlflow_uri.redacted(self._uri)
+        place = shlex.quote(str(self._record.parent)) if self._record else "RUN"
+        repair = f"`minidl sync {place}` sends it from the run directory, which has everything"
+        if self._run is None:
+            return f"MLflow at {where} has nothing of this run ({self._trouble}); {repair}"
+        parts = [
+            f"{count:,} {name if count == 1 else name + 's'}"
+            for count, name in ((points, "point"), (len(self._uploads), "upload"))
+            if count
+        ]
+        lacks = " and ".join(parts) or "the end"
+        return f"MLflow at {where} lacks {lacks} of this run ({self._trouble}); {repair}"
 
     # What the thread does.
 
     def _main(self) -> None:
         try:
-            run = self._run = self._open()
-            self._describe(run)
-            self._serve(run)
+            from tenacity import Retrying, sleep_using_event, stop_when_event_set, wait_exponential
+
+            persistently = Retrying(
+                wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+                sleep=sleep_using_event(self._finishing),
+                stop=stop_when_event_set(self._finishing),
+                before_sleep=self._fail,
+                reraise=True,
+            )
+            while True:
+                persistently(self._advance)
+                self._recover()
+                if self._ended:
+                    return
+                self._wake.wait(FLUSH_SECONDS)
+                self._wake.clear()
         except Exception as error:  # tracking never stops a training
-            self._fail(mlflow_client.first_line(error))
+            self._trouble = mlflow_client.first_line(error)
             self._end_all_the_same()
         finally:
             self._done.set()
+
+    def _advance(self) -> None:
+        """Do what is to be done now. It may fail anywhere, and is then simply called again."""
+        # Read first: what was logged before finish() is sent below.
+        status = self._status
+        run = self._run = self._run or self._open()
+        if not self._described:
+            self._describe(run)
+            self._described = True
+        self._sample(run)
+        self._send(run)
+        if status is not None:
+            run.end(status)
+            self._ended = True
 
     def _open(self) -> MlflowRun:
         # Asked before MLflow is imported: a server that is not there is known of at once.
         if reason := mlflow_uri.why_no_answer(self._uri, mlflow_uri.answer_seconds()):
             raise NotSentError(reason)
         mlflow_client.prepare_environment()
-        return MlflowRun(
-            self._uri, self._settings.experiment, self._run_name, self._tags, self._call
+        run = MlflowRun(
+            self._uri,
+            self._settings.experiment,
+            self._description,
+            record=RunRecord.read(self._record) if self._record else None,
+            adopt=self._adopt,
+            parent=self._settings.parent_run_id,
+            call=self._call,
         )
+        if self._record:
+            with suppress(OSError):  # without it the run is found by its tag
+                run.record(self._uri, self._description.uid).write(self._record)
+        if not run.is_new:
+            journal = [
+                point
+                for metrics, step, time in tuple(self._points)
+                for point in points_of(metrics, step=step, time=time)
+            ]
+            self._known = KnownPoints(run.known_points(), journal)
+        return run
 
     def _describe(self, run: MlflowRun) -> None:
-        if cut := run.send_params(self._params):
-            self._say(
-                f"MLflow takes no longer names than {mlflow_client.LONGEST_NAME} characters, nor "
+        if cut := run.send_params(self._description.params):
+            self._tell(
+                "cut",
+                f"MLflow takes no longer names than {LONGEST_NAME} characters, nor "
                 f"values than {mlflow_client.LONGEST_PARAM}; it was given a part of "
-                f"{', '.join(name[:60] for name in cut)}"
+                f"{', '.join(name[:60] for name in cut)}",
             )
-        run.send_datasets(self._datasets)
+        run.send_datasets(self._description.datasets)
+        if self._settings.system_metrics:
+            if system_metrics.psutil_available():
+                self._sampler = system_metrics.SystemSampler()
+                self._next_sample = clock.monotonic() + SYSTEM_SECONDS
+            else:
+                self._tell("psutil", "system metrics need psutil: pip install 'minidl[mlflow]'")
 
-    def _serve(self, run: MlflowRun) -> None:
-        sampler = self._sampler()
-        next_sample = clock.monotonic() + SYSTEM_SECONDS
-        samples = 0
-        while True:
-            self._wake.wait(FLUSH_SECONDS)
-            self._wake.clear()
-            status = self._status  # read first: what was logged before finish() is sent below
-            self._send(run)
-            if sampler and clock.monotonic() >= next_sample:
-                next_sample += SYSTEM_SECONDS
-                now = round(clock.time() * 1000)
-                for _ in run.send_points(
-                    [Point(*item, samples, now) for item in sampler.sample().items()]
-                ):
-                    samples += 1
-            if status is not None:
-                run.end(status)
-                self._ended = True
-                return
-
-    def _sampler(self) -> system_metrics.SystemSampler | None:
-        if not self._settings.system_metrics:
-            return None
-        if not system_metrics.psutil_available():
-            self._say("system metrics need psutil: pip install 'minidl[mlflow]'")
-            return None
-        return system_metrics.SystemSampler()
+    def _sample(self, run: MlflowRun) -> None:
+        if self._sampler is not None and clock.monotonic() >= self._next_sample:
+            self._next_sample = clock.monotonic() + SYSTEM_SECONDS
+            now = clock.time()
+            # Seconds since the run began: a resumed run's samples come after those it has.
+            step = max(0, round(now - run.started / 1000))
+            self._samples += points_of(self._sampler.sample(), step=step, time=now)
 
     def _send(self, run: MlflowRun) -> None:
-        points = []
         for _ in range(len(self._points)):
             metrics, step, time = self._points.popleft()
-            stamp = round(time * 1000)
-            points += [Point(name, value, step, stamp) for name, value in metrics.items()]
-        for arrived in run.send_points(points):
+            points = points_of(metrics, step=step, time=time)
+            lacking = [point for point in points if self._known.lack(point)]
+            self._pending += lacking
+            self._sent += len(points) - len(lacking)
+        for arrived in run.send_points(tuple(self._pending)):
+            del self._pending[:arrived]
             self._sent += arrived
+        for arrived in run.send_points(tuple(self._samples)):
+            for _ in range(arrived):
+                self._samples.popleft()
         while self._uploads:
             try:
-                self._uploads.popleft()(run)
+                self._uploads[0](run)
             except NotSentError as problem:
-                self._tell(f"MLflow: {problem}")
+                self._refused = self._refused or f"MLflow: {problem}"
+                self._tell("refused", self._refused)
+            self._uploads.popleft()
 
     def _end_all_the_same(self) -> None:
-        """Try once, when the training has ended, to give a run that was begun its true status."""
-        if self._run is None:
-            return
-        while self._status is None:
-            self._wake.wait()
-            self._wake.clear()
-        try:
-            self._run.end(self._status)
-            self._ended = True
-        except Exception:
-            return  # the failure that the user was told of is still the news
+        """Try once to give a run that was begun its true status, whatever else it lacks."""
+        if self._run is not None and self._status is not None:
+            # A failure here is no news: the user will be told of the one before.
+            with suppress(Exception):
+                self._run.end(self._status)
+                self._ended = True
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make one request, marked as begun, so that finish() can tell that nobody answers."""
@@ -336,25 +342,27 @@ class Tracker:
         finally:
             self._request_since = None
 
-    def _fail(self, reason: str) -> None:
-        """Switch tracking off, for good, and tell why."""
-        self._off = True
-        self._points.clear()
-        self._uploads.clear()
+    def _fail(self, attempt: RetryCallState) -> None:
+        """Note why a try failed, and tell of the first."""
+        error = attempt.outcome.exception() if attempt.outcome else None
+        self._trouble = mlflow_client.first_line(error) if error else "unknown"
         where = mlflow_uri.redacted(self._uri)
         self._tell(
-            f"MLflow at {where} is not available ({reason}); "
-            "the run is tracked in its journal (metrics.jsonl) only"
-            if self._run is None
-            else f"MLflow at {where} failed ({reason}); "
-            "what it has not got is in the run's journal (metrics.jsonl)"
+            "outage",
+            f"MLflow at {where} is not available ({self._trouble}); the training goes on, its "
+            "journal (metrics.jsonl) has everything, and MLflow is tried again",
         )
 
-    def _tell(self, message: str) -> None:
-        """Pass the first trouble on; those that follow mostly follow from it."""
-        with self._failure_lock:
-            first, self._failure = not self._failure, self._failure or message
-        if first:
+    def _recover(self) -> None:
+        if self._trouble and not self._given_up:
+            self._trouble = ""
+            where = mlflow_uri.redacted(self._uri)
+            self._tell("recovery", f"MLflow at {where} is available again and has caught up")
+
+    def _tell(self, what: str, message: str) -> None:
+        """Pass a message on, the first of its kind; those that follow say the same."""
+        if what not in self._told:
+            self._told.add(what)
             self._say(message)
 
     def _say(self, message: str) -> None:

@@ -1,0 +1,67 @@
+"""What is asked of tracking, and how it went."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal
+
+from minidl.train.tracking import mlflow_uri
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """The ``tracking:`` section of a config: which store, which experiment, and what beyond.
+
+    ``parent_run_id`` is the run that this one is shown under, as a trial under its sweep.
+    """
+
+    uri: str
+    experiment: str
+    system_metrics: bool = False
+    log_model: bool = True
+    parent_run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class TrackingReport:
+    """How tracking went.
+
+    ``status`` is ``"complete"``, ``"partial"`` (MLflow has the run, not all of it) or
+    ``"unavailable"`` (MLflow knows nothing of the run); ``message`` is what the user was told of
+    it, empty where all went well. A point is one value of one metric. ``uri`` is the address that
+    was used, with its password if it has one; ``open_command`` shows none.
+    """
+
+    run_id: str | None
+    experiment_id: str | None
+    model_id: str | None
+    uri: str
+    status: Literal["complete", "partial", "unavailable"]
+    message: str
+    points_sent: int
+    points_missing: int
+
+    @property
+    def open_command(self) -> str:
+        """What opens the run: a URL for a server, else a shell command."""
+        return mlflow_uri.open_command(self.uri, self.experiment_id, self.run_id)
+
+
+def require_mlflow() -> None:
+    """Refuse a config that tracks to MLflow where MLflow is not installed (nothing is imported).
+
+    Raises
+    ------
+    ModuleNotFoundError
+        With what to install, and how to do without.
+    """
+    if importlib.util.find_spec("mlflow") is None:
+        raise ModuleNotFoundError(
+            "this config tracks its runs in MLflow, which is not installed. Install it with "
+            "`pip install 'minidl[mlflow]'`; or track to the journal (metrics.jsonl) only: remove "
+            "the `tracking:` section, or add `tracking=null` to the command line",
+            name="mlflow",
+        )
