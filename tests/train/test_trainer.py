@@ -55,10 +55,13 @@ def test_the_files_and_the_summary_of_a_run(train: Train) -> None:
         "config.source.yaml",
         "config.yaml",
         "overrides.txt",
+        "description.json",
+        "uid",
         "metrics.jsonl",
         "checkpoints/last.json",
         state,
         "model/config.yaml",
+        "model/example.npy",
         "model/model.safetensors",
         "summary.json",
     }
