@@ -51,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "nn": {"ops", "tensor", "autograd", "arguments"},
     "explaining": {"autograd", "ops", "nn"},
     "onnx": {"autograd", "nn", "tensor", "__init__"},
+    "profiling": {"autograd", "nn", "optim", "tensor"},
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments"},
@@ -58,6 +59,7 @@ ARROWS: dict[str, set[str]] = {
     "train": {
         "models",
         "onnx",
+        "profiling",
         "nn",
         "optim",
         "data",

@@ -13,7 +13,7 @@ cotangents come in and gradients go out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -24,6 +24,10 @@ from minidl.autograd.primitive import Box, Level, Primitive, Together, as_array,
 from minidl.autograd.reverse import EAGER, Hooks, Leaf, Node
 
 Cotangents = dict[Node | Leaf, tuple[Any, bool]]
+
+#: Who looks on at each walk: is given its nodes in order, and yields them one by one as they are
+#: walked. `minidl.profiling` puts itself here while it is open; asked for once a walk, not a node.
+watch: Callable[[list[Node | Leaf]], Iterable[Node | Leaf]] | None = None
 
 
 def conjugate(gradient: Any) -> Any:
@@ -128,7 +132,7 @@ def pull_back(
     order = reachable(seeds)
     needed = None if targets is None else leading_to(targets, order)
     watching = anomaly.watching()
-    for node in order:
+    for node in order if watch is None else watch(order):
         if isinstance(node, Leaf):
             continue
         gradient = cotangents.pop(node, None)
