@@ -18,8 +18,10 @@ from minidl.cli.data import data
 from minidl.cli.evaluate import evaluate
 from minidl.cli.explain import explain
 from minidl.cli.export import export
+from minidl.cli.lr_find import lr_find
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
+from minidl.cli.profile import profile
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
 from minidl.cli.sweep import sweep
@@ -45,6 +47,8 @@ app.command("serve")(serve)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
 app.command("sync")(sync)
+app.command("lr-find")(lr_find)
+app.command("profile")(profile)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 
