@@ -28,10 +28,7 @@ def test_lr_find(minidl: Minidl, folder: Path) -> None:
     ("arguments", "status", "words"),
     [
         (("--min", "1", "--max", "0.1"), 2, "below the highest, got 1.0 and 0.1"),
-        (("--steps", "3"), 2, "steps must be at least 20, got 3"),
-        (("--min", "1e20", "--max", "1e21"), 2, "begin the sweep lower"),
         (("--steps", "20", "--output", "none/lr.png"), 1, "none/lr.png cannot be written"),
-        (("optimizer.learning_rate=1",), 2, "did you mean `lr`?"),
     ],
 )
 def test_lr_find_of_what_cannot_be(
@@ -59,9 +56,8 @@ def test_profile(minidl: Minidl, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("--steps", "0"), 2, "--steps"),
-        (("--output", "tiny.yaml"), 1, "tiny.yaml cannot be written"),
         (("model.layers.1.out_features=0",), 2, "out_features"),
+        (("--steps", "1", "--output", "tiny.yaml"), 1, "tiny.yaml cannot be written"),
     ],
 )
 def test_profile_of_what_cannot_be(
