@@ -25,7 +25,7 @@ from minidl.tensor import Tensor
 _recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 _lock = Lock()
 _open_profiles = 0
-_exchanged: list[tuple[type, str, Any]] = []
+_exchanged: list[tuple[type[Any], str, Any]] = []
 
 
 @contextmanager
@@ -91,12 +91,13 @@ def _exchange() -> Iterator[None]:
 
 
 def _put_instruments_in() -> None:
-    watched: list[tuple[type, str, Callable[[Any], Any]]] = [
+    watched: list[tuple[type[Any], str, Callable[[Any], Any]]] = [
         (Primitive, "__call__", _watched_operation),
         (Module, "__call__", _watched_module),
         (Tensor, "backward", functools.partial(_watched_phase, BACKWARD)),
     ]
-    for optimizer in (Optimizer, *_descendants(Optimizer)):
+    optimizers: list[type[Any]] = [Optimizer, *_descendants(Optimizer)]
+    for optimizer in optimizers:
         if "step" in vars(optimizer):
             watched.append((optimizer, "step", functools.partial(_watched_phase, "optimizer")))
     for owner, name, instrument in watched:

@@ -7,7 +7,7 @@ and writes no file. The learning-rate finder and the profiler are made of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from minidl.optim import clip_grad_norm_
@@ -32,7 +32,7 @@ class Steps:
         self.experiment = experiment
         self.settings = settings
 
-    def batches(self) -> Iterator[Batches]:
+    def batches(self) -> Generator[Batches, None, None]:
         """Yield the batches of each step."""
         loader, epoch = self.experiment.data.train, 0
         while True:
