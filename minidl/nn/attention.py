@@ -18,9 +18,11 @@ from minidl.nn import expect, functional, init
 from minidl.nn.linear import Linear
 from minidl.nn.module import Module, Parameter
 from minidl.ops.arithmetic import where
+from minidl.ops.joining import cat
+from minidl.ops.padding import pad
 from minidl.ops.products import linear, matmul
 from minidl.ops.reduce import mean
-from minidl.ops.shape import reshape, shape_of, transpose
+from minidl.ops.shape import broadcast_to, reshape, shape_of, transpose
 from minidl.ops.softmax import softmax
 
 
@@ -33,6 +35,10 @@ class MultiheadAttention(Module):
         Features of queries, and of keys and values unless ``kdim``, ``vdim`` say otherwise.
     num_heads
         Must divide ``embed_dim``.
+    add_bias_kv
+        Append a learned key and value to every sequence of them.
+    add_zero_attn
+        Append a key and a value of zeros, so that a query may look at nothing.
     batch_first
         ``(N, T, E)`` in place of ``(T, N, E)``.
     """
@@ -47,6 +53,8 @@ class MultiheadAttention(Module):
         num_heads: Size,
         dropout: Fraction = 0.0,
         bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         *,
         kdim: Size | None = None,
         vdim: Size | None = None,
@@ -74,6 +82,10 @@ class MultiheadAttention(Module):
                 setattr(self, f"{name}_proj_weight", Parameter(values))
         zeros = np.zeros(3 * embed_dim, dtype or np.float32)
         self.in_proj_bias = Parameter(zeros) if bias else None
+        shape = (1, 1, embed_dim)
+        self.bias_k = Parameter(init.xavier_normal(shape, **how)) if add_bias_kv else None
+        self.bias_v = Parameter(init.xavier_normal(shape, **how)) if add_bias_kv else None
+        self.add_zero_attn = add_zero_attn
         self.out_proj = Linear(embed_dim, embed_dim, bias, **how)
         if self.out_proj.bias is not None:
             self.out_proj.bias.copy_(0.0)
@@ -103,7 +115,8 @@ class MultiheadAttention(Module):
         attn_mask
             ``(T, S)`` or ``(N · heads, T, S)``: True where it must not look, or numbers to add.
         average_attn_weights
-            Return weights averaged over heads, ``(N, T, S)``, else ``(N, heads, T, S)``.
+            Return weights averaged over heads, ``(N, T, S)``, else ``(N, heads, T, S)``; S counts
+            the appended keys too.
         is_causal
             No query sees keys behind its own place.
 
@@ -119,19 +132,20 @@ class MultiheadAttention(Module):
         """
         single = len(shape_of(query)) == 2
         query, key, value = (self._batch_first(part, single) for part in (query, key, value))
-        heads = self._heads(query, key, value)
+        q, k, v = self._heads(query, key, value)
         n, t, s = shape_of(query)[0], shape_of(query)[1], shape_of(key)[1]
         mask = self._mask(key_padding_mask, attn_mask, is_causal, (n, t, s), query.dtype)
+        k, v = self._appended(k, self.bias_k), self._appended(v, self.bias_v)
+        if mask is not None and shape_of(k)[2] > s:  # what is appended may always be seen
+            mask = pad(mask, (0, shape_of(k)[2] - s))
         rate = self.dropout if self.training else 0.0
         weights = None
         if need_weights:
-            q, k, v = heads
             scores = matmul(q, transpose(k, -1, -2)) * (1.0 / (shape_of(q)[-1] ** 0.5))
             weights = softmax(scores if mask is None else scores + mask, -1)
             found = matmul(functional.dropout(weights, rate, rate > 0.0, rng=self.rng), v)
             weights = mean(weights, 1) if average_attn_weights else weights
         else:
-            q, k, v = heads
             found = functional.scaled_dot_product_attention(q, k, v, mask, rate, rng=self.rng)
         out = self.out_proj(reshape(transpose(found, 1, 2), (n, t, self.embed_dim)))
         if single:
@@ -178,6 +192,16 @@ class MultiheadAttention(Module):
             transpose(reshape(x, (*shape_of(x)[:2], self.num_heads, e // self.num_heads)), 1, 2)
             for x in parts
         ]
+
+    def _appended(self, x: Any, bias: Any) -> Any:
+        """Append what the settings say to keys or values ``(N, heads, S, E / heads)``."""
+        n, heads, _, width = shape_of(x)
+        if bias is not None:
+            learned = broadcast_to(reshape(bias, (1, heads, 1, width)), (n, heads, 1, width))
+            x = cat([x, learned], 2)
+        if self.add_zero_attn:
+            x = cat([x, np.zeros((n, heads, 1, width), x.dtype)], 2)
+        return x
 
     def _mask(self, padding: Any, mask: Any, causal: bool, sizes: Any, dtype: Any) -> Any:
         """Join the masks into one that is added to the scores, ``(N | 1, heads | 1, T | 1, S)``."""

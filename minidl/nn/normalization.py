@@ -24,14 +24,14 @@ class _ChannelNorm(Module):
 
     def _set(
         self, num_features: int, eps: float, momentum: float | None, affine: bool, track: bool,
-        dtype: DTypeLike | None,
+        dtype: DTypeLike | None, bias: bool,
     ) -> None:  # fmt: skip
         dtype = dtype or np.float32
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
         self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, dtype)) if affine and bias else None
         self.running_mean = Buffer(np.zeros(num_features, dtype)) if track else None
         self.running_var = Buffer(np.ones(num_features, dtype)) if track else None
         self.num_batches_tracked = Buffer(np.zeros((), np.int64)) if track else None
@@ -76,9 +76,10 @@ class _BatchNorm(_ChannelNorm):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        bias: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
-        self._set(num_features, eps, momentum, affine, track_running_stats, dtype)
+        self._set(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def forward(self, x: Any) -> Any:
         """Normalize by the batch's statistics in training, by the running ones otherwise."""
@@ -137,9 +138,10 @@ class _InstanceNorm(_ChannelNorm):
         affine: bool = False,
         track_running_stats: bool = False,
         *,
+        bias: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
-        self._set(num_features, eps, momentum, affine, track_running_stats, dtype)
+        self._set(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def _expect(self, x: Any) -> None:
         name = type(self).__name__
@@ -282,6 +284,7 @@ class GroupNorm(Module):
         eps: Positive = 1e-5,
         affine: bool = True,
         *,
+        bias: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
         if num_channels % num_groups:
@@ -293,7 +296,8 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.weight = Parameter(np.ones(num_channels, dtype or np.float32)) if affine else None
-        self.bias = Parameter(np.zeros(num_channels, dtype or np.float32)) if affine else None
+        zeros = np.zeros(num_channels, dtype or np.float32)
+        self.bias = Parameter(zeros) if affine and bias else None
 
     def forward(self, x: Any) -> Any:
         """Return the normalized input."""

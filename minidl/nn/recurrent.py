@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidl.arguments import Fraction, Size, checked
+from minidl.arguments import Count, Fraction, Size, checked
 from minidl.nn import expect, functional, init
 from minidl.nn.module import Module, Parameter
 from minidl.nn.recurrent_cells import (
@@ -40,12 +40,14 @@ def _run(
     x: Any, state: tuple[Any, ...], weights: tuple[Any, ...], step: Callable[..., Any], back: bool
 ) -> tuple[Any, tuple[Any, ...]]:
     """Run one layer in one direction over ``x (T, N, *)``; return hidden states and the last."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
     shares = linear(x, weight_ih, bias_ih)
     count = shape_of(x)[0]
     outputs: list[Any] = [None] * count
     for t in reversed(range(count)) if back else range(count):
         state = step(shares[t], state, weight_hh, bias_hh)
+        if weight_hr is not None:
+            state = (linear(state[0], weight_hr), *state[1:])
         outputs[t] = state[0]
     return stack(outputs), state
 
@@ -60,10 +62,11 @@ class _Recurrent(Module):
 
     def _set(
         self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool,
-        dropout: float, bidirectional: bool, dtype: Any, rng: Any,
+        dropout: float, bidirectional: bool, dtype: Any, rng: Any, proj_size: int = 0,
     ) -> None:  # fmt: skip
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.proj_size = proj_size
         self.num_layers = num_layers
         self.batch_first = batch_first
         self.dropout = dropout
@@ -71,15 +74,18 @@ class _Recurrent(Module):
         self.has_bias = bias
         self.rng = np.random.default_rng() if rng is None else rng
         bound, rows = 1.0 / sqrt(hidden_size), self.gates * hidden_size
+        given = proj_size or hidden_size
         for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+            width = input_size if layer == 0 else given * (1 + bidirectional)
             for suffix in self._suffixes(layer):
                 shapes: dict[str, tuple[int, ...]] = {
                     "weight_ih": (rows, width),
-                    "weight_hh": (rows, hidden_size),
+                    "weight_hh": (rows, given),
                 }
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if proj_size:
+                    shapes["weight_hr"] = (proj_size, hidden_size)
                 for name, shape in shapes.items():
                     values = init.uniform(shape, bound, dtype=dtype, rng=rng)
                     setattr(self, f"{name}_{suffix}", Parameter(values))
@@ -88,7 +94,7 @@ class _Recurrent(Module):
         return [f"l{layer}", f"l{layer}_reverse"] if self.bidirectional else [f"l{layer}"]
 
     def _weights(self, suffix: str) -> tuple[Any, ...]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         return tuple(getattr(self, f"{name}_{suffix}", None) for name in names)
 
     def step(self) -> Callable[..., Any]:
@@ -105,7 +111,7 @@ class _Recurrent(Module):
             single sequence.
         state
             ``(layers · directions, N, hidden_size)``, zeros by default; a pair (hidden, cell) for
-            LSTM.
+            LSTM, whose hidden state has ``proj_size`` features where that is set.
 
         Returns
         -------
@@ -155,23 +161,26 @@ class _Recurrent(Module):
         return False, transpose(x, 0, 1) if self.batch_first else x
 
     def _start(self, x: Any, state: Any, single: bool) -> tuple[Any, ...]:
-        shape = self.num_layers * (1 + self.bidirectional), shape_of(x)[1], self.hidden_size
+        count, n = self.num_layers * (1 + self.bidirectional), shape_of(x)[1]
+        widths = [self.proj_size or self.hidden_size, self.hidden_size][: self.states]
+        shapes = [(count, n, width) for width in widths]
         if state is None:
-            zeros = np.zeros(shape, vars(self)["weight_hh_l0"].dtype)
-            return (zeros,) * self.states
+            dtype = vars(self)["weight_hh_l0"].dtype
+            return tuple(np.zeros(shape, dtype) for shape in shapes)
         parts = tuple(state) if self.states > 1 else (state,)
-        wanted = (shape[0], shape[2]) if single else shape
-        if len(parts) != self.states or any(shape_of(part) != wanted for part in parts):
-            found = [shape_of(part) for part in parts]
+        wanted = [(count, width) for width in widths] if single else shapes
+        found = [shape_of(part) for part in parts]
+        if found != wanted:
             raise ValueError(
-                f"{type(self).__name__}: the state must be {self.states} arrays of shape {wanted}, "
-                f"got {found}"
+                f"{type(self).__name__}: the state must be {self.states} arrays of shape "
+                f"{' and '.join(map(str, dict.fromkeys(wanted)))}, got {found}"
             )
-        return tuple(part.reshape(shape) for part in parts)
+        return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
     def extra_repr(self) -> str:
         """Return sizes and what differs from the default."""
         usual = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        usual["proj_size"] = 0
         parts = [f"{self.input_size}, {self.hidden_size}"]
         parts += [f"{n}={getattr(self, n)}" for n, d in usual.items() if getattr(self, n) != d]
         return ", ".join(parts + ([] if self.has_bias else ["bias=False"]))
@@ -214,7 +223,10 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     """Long short-term memory: gates i, f, g, o; ``c ← f·c + i·g``, ``h ← o·tanh(c)``.
 
-    Shapes: see `LSTM.forward`; ``weight_ih_l{k} (4 · hidden_size, input_size)``.
+    Shapes: see `LSTM.forward`; ``weight_ih_l{k} (4 · hidden_size, input_size)``. With ``proj_size``
+    h is projected to so many features, ``h ← W_hr (o·tanh(c))``, in the output and in what the next
+    step and layer are given (H. Sak et al., "Long Short-Term Memory Based Recurrent Neural Network
+    Architectures for Large Vocabulary Speech Recognition", 2014).
     """
 
     gates: ClassVar = 4
@@ -230,13 +242,18 @@ class LSTM(_Recurrent):
         batch_first: bool = False,
         dropout: Fraction = 0.0,
         bidirectional: bool = False,
+        proj_size: Count = 0,
         *,
         dtype: DTypeLike | None = None,
         rng: np.random.Generator | None = None,
     ) -> None:
+        if proj_size >= hidden_size:
+            raise ValueError(
+                f"LSTM: proj_size must be below hidden_size, got {proj_size} and {hidden_size}"
+            )
         self._set(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype,
-            rng,
+            rng, proj_size,
         )  # fmt: skip
 
     def step(self) -> Callable[..., Any]:

@@ -31,7 +31,7 @@ def rnn_step(function: Callable[[Any], Any]) -> Callable[..., Any]:
 def lstm_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
     """Return hidden and cell state, from the input's share of the gates."""
     hidden, cell = state
-    n = shape_of(hidden)[-1]
+    n = shape_of(cell)[-1]
     gates = x + linear(hidden, weight, bias)
     # Input and forget gate lie side by side: one sigmoid for both.
     both = sigmoid(gates[..., : 2 * n])

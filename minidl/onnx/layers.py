@@ -30,7 +30,7 @@ def handled(module: nn.Module, args: list[Any]) -> bool:
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return module.padding_mode == "zeros" and rank == module.ndim + 2
     if isinstance(module, (nn.LSTM, nn.GRU)):
-        return rank == 3
+        return rank == 3 and not module.proj_size
     if isinstance(module, nn.EmbeddingBag):
         return rank == 2 and module.padding_idx is None
     if isinstance(module, nn.Embedding):
@@ -38,7 +38,7 @@ def handled(module: nn.Module, args: list[Any]) -> bool:
     if isinstance(module, nn.RNN):
         return rank == 3 and module.nonlinearity == "tanh"
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
-        return module.running_mean is not None and module.weight is not None
+        return module.running_mean is not None and module.bias is not None
     ndim: int = getattr(module, "ndim", 0)
     settings = vars(module)
     fits = rank == ndim + 2 and not settings.get("ceil_mode") and not settings.get("return_indices")
@@ -146,7 +146,7 @@ def _weights(g: Graph, layer: Any, kind: str, number: int) -> list[str]:
     for suffix in (f"l{number}", f"l{number}_reverse")[: 1 + layer.bidirectional]:
         tensors = [
             None if t is None else _reordered(t.detach().numpy(), kind)
-            for t in layer._weights(suffix)
+            for t in layer._weights(suffix)[:4]
         ]
         w, r, *biases = tensors
         stacked["w"].append(w)

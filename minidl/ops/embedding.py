@@ -86,16 +86,25 @@ def embedding(
         known = known.value
     if known.size and (known.min() < 0 or known.max() >= rows):
         raise IndexError(
-            f"embedding: indices {known.min()} to {known.max()} do not fit {rows} rows"
+            f"embedding: indices {known.min()} to {known.max()} do not fit {rows} rows, 0 to "
+            f"{rows - 1}; "
+            + (
+                f"make the table {known.max() + 1} rows long (num_embeddings)"
+                if known.min() >= 0
+                else "give what has no row (padding) one of its own"
+            )
         )
     found = getitem(weight, input)
-    if scale_grad_by_freq:
-        known = plain(input, "embedding(scale_grad_by_freq=True)")
-        counts = np.bincount(known.reshape(-1), minlength=rows)[known][..., None]
-        share = (1.0 / counts).astype(weight.dtype)
-        scaled = found * share
-        found = stop_gradient(found) + (scaled - stop_gradient(scaled))
-    return found
+    return _by_frequency(found, input, input, rows) if scale_grad_by_freq else found
+
+
+def _by_frequency(found: Any, named: Any, input: Any, rows: int) -> Any:
+    """Divide the gradient of each row in ``found`` by how often ``input`` names it."""
+    known = plain(input, "scale_grad_by_freq")
+    counts = np.maximum(np.bincount(known.reshape(-1), minlength=rows), 1)
+    share = (1.0 / counts).astype(found.dtype)[plain(named, "scale_grad_by_freq")]
+    scaled = found * share[..., None]
+    return stop_gradient(found) + (scaled - stop_gradient(scaled))
 
 
 def _require_integers(name: str, input: Any) -> None:
@@ -112,23 +121,27 @@ def embedding_bag(
     per_sample_weights: Any = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
+    scale_grad_by_freq: bool = False,
 ) -> Any:
     """Return sums, means or maxima of rows of ``weight``, one for each bag of indices.
 
     Shapes: ``input (B, L)``, or ``(total,)`` with ``offsets (B,)`` where each bag begins ->
-    ``(B, width)``. An empty bag gives zeros.
+    ``(B, width)``. An empty bag gives zeros. ``scale_grad_by_freq`` divides each row's gradient by
+    how often it is looked up.
 
     Raises
     ------
     ValueError
-        ``mode`` is none of "sum", "mean" and "max", the shapes do not fit, or weights are given
-        for another mode than "sum".
+        ``mode`` is none of "sum", "mean" and "max", the shapes do not fit, weights are given for
+        another mode than "sum", or gradients are to be scaled with "max".
     """
     _require_integers("embedding_bag", input)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"embedding_bag: mode must be 'sum', 'mean' or 'max', got {mode!r}")
     if per_sample_weights is not None and mode != "sum":
         raise ValueError(f"embedding_bag: per_sample_weights want mode 'sum', got {mode!r}")
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError("embedding_bag: scale_grad_by_freq wants mode 'sum' or 'mean', got 'max'")
     shape = shape_of(input)
     if (len(shape) == 1) != (offsets is not None) or len(shape) > 2:
         raise ValueError(f"embedding_bag: (B, L), or a vector with offsets, got {shape}")
@@ -147,6 +160,8 @@ def embedding_bag(
     if padding_idx is not None:
         inside = logical_and(inside, ne(chosen, padding_idx % shape_of(weight)[0]))
     rows = embedding(chosen, weight)
+    if scale_grad_by_freq:
+        rows = _by_frequency(rows, chosen, input, shape_of(weight)[0])
     keep = unsqueeze(inside, -1)
     if mode == "max":
         empty = logical_not(any(inside, 1, True))

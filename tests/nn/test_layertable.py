@@ -305,6 +305,7 @@ def close(ours: Any, theirs: Any, rtol: float = 1e-9, atol: float = 1e-11) -> No
 
 
 @torch_model
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # PyTorch's, on its speed
 def test_float32_values_are_those_of_torch(torch: Any, layer: Layer) -> None:
     ours, theirs = twins(torch, layer)
     ours, theirs = ours.to(np.float32).eval(), theirs.float().eval()
