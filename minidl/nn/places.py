@@ -40,7 +40,8 @@ class Place:
         self.trail.append(parent)
 
     def __str__(self) -> str:
-        own = repr(self.module).partition("\n")[0].partition("  # ")[0]
+        first, rest, _ = repr(self.module).partition("\n")
+        own = first.partition("  # ")[0] + (")" if rest else "")  # its children are left out
         where = f"{'.'.join(self.path)}: " if self.path else ""
         return f"{self.message}\n  in {where}{own}, given {self.inputs}"
 

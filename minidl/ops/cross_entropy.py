@@ -146,9 +146,14 @@ def _by_rows(name: str, x: Any, target: Any) -> tuple[Any, Any, tuple[int, ...]]
         raise ValueError(f"{name}: logits of shape (C,) or (N, C, …) are wanted, got {shape}")
     outer = () if len(shape) == 1 else (shape[0], *shape[2:])
     if shape_of(target) != (shape if soft else outer):
+        fix = ""
+        if soft and shape_of(target) == outer:
+            fix = "; if these are class indices, make them whole: target.astype(np.int64)"
+        elif not soft and shape_of(target) == shape:
+            fix = "; if these are one-hot rows, take target.argmax(1), or make them floating"
         raise ValueError(
             f"{name}: logits {shape} want {'probabilities' if soft else 'class indices'} of shape "
-            f"{shape if soft else outer}, got {shape_of(target)}"
+            f"{shape if soft else outer}, got {shape_of(target)}{fix}"
         )
     if len(shape) == 1:
         x = reshape(x, (1, *shape))
@@ -171,9 +176,15 @@ def _check_labels(name: str, labels: Any, classes: int, ignore: int) -> tuple[An
     bad = ((known < 0) | (known >= classes)) & ~ignored
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
+        label = int(known.flat[first])
         raise IndexError(
-            f"{name}: target {int(known.flat[first])} (row {first}) is not a class;"
-            f" there are {classes}, 0 to {classes - 1}"
+            f"{name}: target {label} (row {first}) is not a class; there are {classes}, 0 to "
+            f"{classes - 1}; "
+            + (
+                f"count classes from 0, or let the last layer give {label + 1} of them"
+                if label >= 0
+                else f"count classes from 0, or say ignore_index={label} where there is none"
+            )
         )
     if not ignored.any():
         return labels, None

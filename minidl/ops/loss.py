@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from minidl.autograd.primitive import Box
 from minidl.ops.activation import logsigmoid, softplus
 from minidl.ops.arithmetic import gt, le, lt, where
 from minidl.ops.elementwise import abs, exp, log, square, stop_gradient
@@ -152,12 +153,25 @@ def binary_cross_entropy(
     Raises
     ------
     ValueError
-        The shapes differ, or ``reduction`` is unknown.
+        The shapes differ, ``reduction`` is unknown, or something in ``x`` is not from 0 to 1.
     """
     same_shape("binary_cross_entropy", x, target)
+    _require_probabilities("binary_cross_entropy", x)
     held = [_held_log(x), _held_log(1.0 - x)]
     loss = -(target * held[0] + (1.0 - target) * held[1])
     return reduced("binary_cross_entropy", _weighted(loss, weight), reduction)
+
+
+def _require_probabilities(name: str, x: Any) -> None:
+    while isinstance(x, Box):
+        x = x.value
+    wrong = (x < 0) | (x > 1)  # NaN is neither: anomaly mode tells where that came from
+    if np.any(wrong):
+        found = np.asarray(x)[wrong].flat[0]
+        raise ValueError(
+            f"{name}: probabilities from 0 to 1 are wanted, got {found:g}; if these are logits, "
+            "BCEWithLogitsLoss takes them as they are"
+        )
 
 
 def _held_log(x: Any) -> Any:

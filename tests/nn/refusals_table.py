@@ -302,6 +302,7 @@ REFUSALS: list[Refusal] = [
     Refusal(nn.RotaryPositions, lambda: nn.RotaryPositions(3), ValueError, r"dim must be even"),
     Refusal(nn.ClassToken, lambda: nn.ClassToken(4)(ones(3, 4)), ValueError, r"\(N, T, 4\)"),
     Refusal(nn.BCELoss, lambda: nn.BCELoss()(ones(2, 3), ones(3, 2)), ValueError, r"same shape"),
+    Refusal(nn.BCELoss, lambda: nn.BCELoss()(2 * ones(2), ones(2)), ValueError, r"from 0 to 1 are wanted, got 2; if these are logits, BCEWithLogitsLoss"),
     Refusal(nn.BCELoss, lambda: nn.BCELoss(reduction="total"), ValueError, r"reduction must be .*got 'total'"),
     Refusal(nn.BCEWithLogitsLoss, lambda: nn.BCEWithLogitsLoss()(ones(2, 3), ones(3, 2)), ValueError, r"same shape"),
     Refusal(nn.BCEWithLogitsLoss, lambda: nn.BCEWithLogitsLoss(reduction="total"), ValueError, r"reduction must be .*got 'total'"),
@@ -353,6 +354,11 @@ REFUSALS: list[Refusal] = [
     Refusal(nn.FunctionModule, lambda: nn.FunctionModule()(1), AttributeError, r"function"),
     Refusal(nn.Loss, lambda: nn.Loss()(ones(2)), AttributeError, r"attribute"),
     Refusal(nn.NLLLoss, lambda: nn.NLLLoss()(ones(2, 3), np.array([0, 3])), IndexError, r"target 3"),
+    Refusal(nn.CrossEntropyLoss, lambda: nn.CrossEntropyLoss()(ones(2, 3), np.array([0, 3])), IndexError, r"there are 3, 0 to 2; count classes from 0, or let the last layer give 4 of them"),
+    Refusal(nn.CrossEntropyLoss, lambda: nn.CrossEntropyLoss()(ones(2, 3), np.array([0, -1])), IndexError, r"target -1 \(row 1\) .* say ignore_index=-1"),
+    Refusal(nn.CrossEntropyLoss, lambda: nn.CrossEntropyLoss()(ones(2, 3), np.array([0.0, 1.0])), ValueError, r"if these are class indices, make them whole: target.astype"),
+    Refusal(nn.CrossEntropyLoss, lambda: nn.CrossEntropyLoss()(ones(2, 3), np.eye(3, dtype=int)[:2]), ValueError, r"if these are one-hot rows, take target.argmax\(1\)"),
+    Refusal(nn.MultiheadAttention, lambda: nn.MultiheadAttention(4, 2)(ones(3, 2, 5), ones(3, 2, 5), ones(3, 2, 5)), ValueError, r"in MultiheadAttention\(4, 2\), given float32"),
 ]
 
 REFUSALS += [

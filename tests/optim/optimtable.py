@@ -123,6 +123,7 @@ SCHEDULES = [
     Scheduled("ExponentialLR", lambda s, o: s.ExponentialLR(o, 0.95)),
     Scheduled("PolynomialLR", lambda s, o: s.PolynomialLR(o, 30, 2.0)),
     Scheduled("CosineAnnealingLR", lambda s, o: s.CosineAnnealingLR(o, 60)),
+    Scheduled("CosineAnnealingLR, names of PyTorch", lambda s, o: s.CosineAnnealingLR(o, T_max=13, eta_min=0.02)),
     Scheduled("CosineAnnealingWarmRestarts", lambda s, o: s.CosineAnnealingWarmRestarts(o, 7)),
     Scheduled("CosineAnnealingWarmRestarts, longer", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 2, 0.01)),
     Scheduled("CyclicLR", lambda s, o: s.CyclicLR(o, 0.1, 0.5, 6, 9)),
@@ -261,6 +262,8 @@ REFUSALS = [
 
 # fmt: off
 REFUSALS += [
+    Refusal(optim.CosineAnnealingLR, lambda: optim.CosineAnnealingLR(optim.SGD([one()])), ValueError, "one of total_steps and T_max is wanted"),
+    Refusal(optim.CosineAnnealingLR, lambda: optim.CosineAnnealingLR(optim.SGD([one()]), T_max=9, min_lr=0.1, eta_min=0.1), ValueError, "are one thing; give one"),
     Refusal(
         optim.AMSGrad,
         lambda: optim.AMSGrad([one()], betas=(0.9, 1.0)),

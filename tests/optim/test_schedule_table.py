@@ -41,6 +41,24 @@ def test_values_are_those_of_torch(torch: Any, entry: Scheduled) -> None:
     np.testing.assert_allclose(trace(make(entry)), trace(theirs), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("strategy", ["cos", "linear"])
+def test_swalr_is_that_of_torch(torch: Any, strategy: Any) -> None:
+    # It lies elsewhere in PyTorch than the others, and takes some of its arguments by name only.
+    parameter = torch.nn.Parameter(torch.ones(1))
+    theirs = torch.optim.swa_utils.SWALR(
+        torch.optim.SGD([parameter], lr=0.3), 0.05, anneal_epochs=10, anneal_strategy=strategy
+    )
+    ours = optim.SWALR(optim.SGD([one()], lr=0.3), 0.05, 10, strategy)
+    np.testing.assert_allclose(trace(ours), trace(theirs), rtol=1e-9)
+
+
+def test_every_schedule_of_torch_is_here(torch: Any) -> None:
+    theirs = vars(torch.optim.lr_scheduler)
+    base = torch.optim.lr_scheduler.LRScheduler
+    names = {n for n, c in theirs.items() if isinstance(c, type) and issubclass(c, base)}
+    assert {n for n in names if not n.startswith("_")} - {"LRScheduler"} <= set(optim.__all__)
+
+
 @every_schedule
 def test_a_function_of_the_step_alone(entry: Scheduled) -> None:
     in_order = trace(make(entry))

@@ -32,11 +32,15 @@ class CosineAnnealingLR(Schedule):
         Number of steps before the full rate.
     min_lr
         Rate at the end.
+    T_max, eta_min
+        PyTorch's names and meaning: steps of half a wave, behind which the rate goes up again, and
+        the lowest rate.
 
     Raises
     ------
     ValueError
-        An argument is out of bounds, or the warm-up is as long as the training.
+        An argument is out of bounds or missing, the warm-up is as long as the training, or both
+        ``min_lr`` and ``eta_min`` are given.
 
     References
     ----------
@@ -48,23 +52,38 @@ class CosineAnnealingLR(Schedule):
     def __init__(
         self,
         optimizer: Optimizer,
-        total_steps: Size,
+        total_steps: Size | None = None,
         *,
         warmup_steps: Count = 0,
         min_lr: NonNegative = 0.0,
+        T_max: Size | None = None,
+        eta_min: NonNegative | None = None,
     ) -> None:
-        require_shorter(warmup_steps, total_steps)
-        self.total_steps = total_steps
+        if total_steps is None and T_max is None:
+            raise ValueError("CosineAnnealingLR: one of total_steps and T_max is wanted")
+        if min_lr and eta_min is not None:
+            raise ValueError(
+                f"CosineAnnealingLR: min_lr {min_lr} and eta_min {eta_min} are one thing; give one"
+            )
+        if T_max is None and total_steps is not None:
+            require_shorter(warmup_steps, total_steps)
+        self.total_steps, self.T_max = total_steps, T_max
         self.warmup_steps = warmup_steps
-        self.min_lr = min_lr
+        self.min_lr = min_lr if eta_min is None else eta_min
         super().__init__(optimizer)
 
     def lr_at(self, step: int, base: float) -> float:
         """Return the rate of step ``step`` (from 0) for a group with this base rate."""
         if step < self.warmup_steps:
             return base * (step + 1) / (self.warmup_steps + 1)
-        span = self.total_steps - self.warmup_steps
-        return self.min_lr + (base - self.min_lr) * half_cosine((step - self.warmup_steps) / span)
+        place = step - self.warmup_steps
+        if self.T_max is not None:  # a wave, whose halves go down and up in turn
+            place %= 2 * self.T_max
+            share = half_cosine(min(place, 2 * self.T_max - place) / self.T_max)
+        else:
+            assert self.total_steps is not None
+            share = half_cosine(place / (self.total_steps - self.warmup_steps))
+        return self.min_lr + (base - self.min_lr) * share
 
 
 class CosineAnnealingWarmRestarts(Schedule):
