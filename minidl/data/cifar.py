@@ -1,4 +1,8 @@
-"""CIFAR-10 and CIFAR-100, in the forms in which they are published."""
+"""CIFAR-10 and CIFAR-100, in the forms in which they are published.
+
+Parts of the Python version and both archives have published checksums, and are held against them;
+the unpacked parts of the binary version have none.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl.data.readers import ADVICE, DatasetFiles
+from minidl.data.readers import ADVICE, DatasetFiles, verify
 
 
 class _CIFAR(DatasetFiles):
@@ -22,6 +26,8 @@ class _CIFAR(DatasetFiles):
     skip: ClassVar[int]
     train_files: ClassVar[tuple[str, ...]]
     test_file: ClassVar[str]
+    #: MD5 of published files, by their names.
+    checksums: ClassVar[dict[str, str]]
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         reader = self._reader(Path(root))
@@ -39,10 +45,11 @@ class _CIFAR(DatasetFiles):
                 )
         for folder in (root / self.folder, root):
             if (folder / last).is_file():
-                return lambda name: self._pickled(folder / name, _bytes(folder / name))
+                return lambda name: self._verified(folder / name)
         for archive, pickled in ((f"{self.binary}.tar.gz", False), (f"{self.folder}.tar.gz", True)):
             packed = root / self._archive(archive)
             if packed.is_file():
+                self._verify(packed)
                 return lambda name: self._from_archive(packed, name, pickled)
         raise FileNotFoundError(
             f"{self.name}: expected {self.test_file} or {self.test_file}.bin in "
@@ -50,6 +57,15 @@ class _CIFAR(DatasetFiles):
             "download it: pip install "
             f"'minidl[torchvision]' and minidl data fetch {self.name.lower()} --root {root}"
         )
+
+    def _verify(self, path: Path) -> None:
+        if expected := self.checksums.get(path.name):
+            verify(path, expected)
+
+    def _verified(self, path: Path) -> tuple[Any, Any]:
+        content = _bytes(path)
+        self._verify(path)
+        return self._pickled(path, content)
 
     def _archive(self, name: str) -> str:
         published = {
@@ -146,6 +162,16 @@ class CIFAR10(_CIFAR):
     label, skip = "labels", 1
     train_files = tuple(f"data_batch_{i}" for i in range(1, 6))
     test_file = "test_batch"
+    checksums: ClassVar = {
+        "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
+        "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    }
 
 
 class CIFAR100(_CIFAR):
@@ -173,3 +199,9 @@ class CIFAR100(_CIFAR):
     label, skip = "fine_labels", 2
     train_files = ("train",)
     test_file = "test"
+    checksums: ClassVar = {
+        "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
+        "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    }

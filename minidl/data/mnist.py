@@ -18,14 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.data.dataset import ArrayDataset
-from minidl.data.idx import read_idx
-from minidl.data.readers import DatasetFiles
+from minidl.data.readers import ADVICE, DatasetFiles, read_published_idx, verify
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+
+#: Size and MD5 of the database's files, plain. Compressed ones carry a checksum of their own, and
+#: their bytes differ with the compressor.
+PUBLISHED = {
+    TRAIN_IMAGES: (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
+    TRAIN_LABELS: (60_008, "a25bea736e30d166cdddb491f175f624"),
+    TEST_IMAGES: (7_840_016, "2646ac647ad5339dbf082846283269ea"),
+    TEST_LABELS: (10_008, "27ae3e4e09519cfbb04c329615203637"),
+}
 
 
 class IDXFiles(NamedTuple):
@@ -48,13 +56,15 @@ class _Digits(DatasetFiles):
     #: uses them too, so that a model trained on one can be evaluated on the other.
     mean: float = 0.1307
     std: float = 0.3081
+    #: What to do about a damaged file, after removing it.
+    advice: str = ADVICE
 
     def _read(self, files: IDXFiles) -> None:
         self.train = self._read_pair(files.train_images, files.train_labels, part="train")
         self.test = self._read_pair(files.test_images, files.test_labels, part="test")
 
     def _read_pair(self, images: Path, labels: Path, *, part: str) -> ArrayDataset:
-        pixels, digits = _read_images(images), _read_labels(labels)
+        pixels, digits = _read_images(images, self.advice), _read_labels(labels, self.advice)
         if len(pixels) != len(digits):
             raise ValueError(
                 f"{images}: expected as many images as {labels} has labels, {len(digits)}; "
@@ -84,7 +94,8 @@ class MNIST(_Digits):
     FileNotFoundError
         The directory or some of the files are missing; the message says how to get them.
     ValueError
-        A file is damaged, images are not 28x28, labels not in 0..9, or their numbers differ.
+        A file is damaged (it does not end where it should, or its checksum is another), images are
+        not 28x28, labels not in 0..9, or their numbers differ.
     """
 
     name = "MNIST"
@@ -107,6 +118,7 @@ class MNISTSample(_Digits):
     """
 
     name = "MNISTSample"
+    advice = "install minidl again"
 
     def __init__(self) -> None:
         with resources.as_file(resources.files("minidl.data") / "sample") as directory:
@@ -158,8 +170,16 @@ def _what_is_missing(directory: Path) -> str:
     return f"  {directory}: without {', '.join(missing)}"
 
 
-def _read_images(path: Path) -> NDArray[Any]:
-    images = read_idx(path)
+def _read_file(path: Path, advice: str) -> NDArray[Any]:
+    array = read_published_idx(path, advice)
+    size, md5 = PUBLISHED[path.name.removesuffix(".gz")]
+    if path.stat().st_size == size:  # plain and whole; smaller sets in this format have none
+        verify(path, md5, advice)
+    return array
+
+
+def _read_images(path: Path, advice: str) -> NDArray[Any]:
+    images = _read_file(path, advice)
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
         raise ValueError(
             f"{path}: expected images of shape (N, 28, 28), uint8; "
@@ -168,8 +188,8 @@ def _read_images(path: Path) -> NDArray[Any]:
     return images
 
 
-def _read_labels(path: Path) -> NDArray[Any]:
-    labels = read_idx(path)
+def _read_labels(path: Path, advice: str) -> NDArray[Any]:
+    labels = _read_file(path, advice)
     if labels.dtype != np.uint8 or labels.ndim != 1:
         raise ValueError(
             f"{path}: expected labels of shape (N,), uint8; found {labels.shape}, {labels.dtype}"

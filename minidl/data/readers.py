@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minidl.data.dataset import ArrayDataset
+from minidl.data.idx import read_idx
 
 #: What to do about a damaged file, after removing it.
-ADVICE = "fetch it again"
+ADVICE = "fetch it again (minidl data fetch)"
 
 
 class DatasetFiles:
@@ -47,7 +48,23 @@ def statistics(inputs: NDArray[Any]) -> tuple[Any, Any]:
     return [round(float(m), 6) for m in mean], [round(float(s), 6) or 1e-6 for s in std]
 
 
-def verify(path: Path, md5: str, advice: str) -> None:
+def read_published_idx(path: Path, advice: str = ADVICE) -> NDArray[Any]:
+    """Read an IDX file of a published dataset.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is damaged; the message names it and says what to do.
+    """
+    try:
+        return read_idx(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it and {advice}") from error
+
+
+def verify(path: Path, md5: str, advice: str = ADVICE) -> None:
     """Hold a file against its checksum.
 
     Raises

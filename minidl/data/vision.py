@@ -1,7 +1,8 @@
 """Datasets of small images, read from the files in which they are published.
 
 What torchvision downloads is found where it puts it; nothing is downloaded here. Files whose
-checksums are published (as torchvision knows them) are held against them.
+checksums are published (as torchvision knows them) are held against them: of FashionMNIST and
+KMNIST those are the compressed ones, which are read where both are there.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.data.idx import read_idx
-from minidl.data.readers import ADVICE, DatasetFiles, verify
+from minidl.data.readers import ADVICE, DatasetFiles, read_published_idx, verify
 
 
-def _find(name: str, root: Path, folders: list[Path], files: list[str]) -> list[Path]:
+def _find(
+    name: str, root: Path, folders: list[Path], files: list[str], *, packed_first: bool = False
+) -> list[Path]:
     """Return the files, all in one folder, each as it is or compressed (.gz).
 
     Raises
@@ -30,8 +32,9 @@ def _find(name: str, root: Path, folders: list[Path], files: list[str]) -> list[
     for folder in folders:
         found = []
         for file in files:
-            plain, packed = folder / file, folder / f"{file}.gz"
-            found.append(plain if plain.is_file() else packed if packed.is_file() else None)
+            forms = [folder / file, folder / f"{file}.gz"]
+            forms = forms[::-1] if packed_first else forms
+            found.append(next((form for form in forms if form.is_file()), None))
         present = [path for path in found if path is not None]
         if len(present) == len(files):
             return present
@@ -63,11 +66,13 @@ class _IDXImages(DatasetFiles):
             for part in self.prefix
             for kind in ("images-idx3", "labels-idx1")
         ]
-        paths = _find(self.name, folders[0], list(folders), files)
+        paths = _find(
+            self.name, folders[0], list(folders), files, packed_first=bool(self.checksums)
+        )
         for path in paths:
             if expected := self.checksums.get(path.name):
-                verify(path, expected, ADVICE)
-        arrays = [read_idx(path) for path in paths]
+                verify(path, expected)
+        arrays = [read_published_idx(path) for path in paths]
         for path, array, rank in zip(paths, arrays, (3, 1, 3, 1), strict=True):
             if array.dtype != np.uint8 or array.ndim != rank:
                 raise ValueError(
@@ -208,10 +213,18 @@ class USPS(DatasetFiles):
     name = "USPS"
     classes = _DIGITS
     mean, std = 0.2469, 0.2989
+    #: MD5 of the published files.
+    checksums: ClassVar = {
+        "usps.bz2": "ec16c51db3855ca6c91edd34d0e9b197",
+        "usps.t.bz2": "8ea070ee2aca1ac39742fdd1ef5ed118",
+    }
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         folder = Path(root)
         paths = _find(self.name, folder, [folder, folder / "USPS"], ["usps.bz2", "usps.t.bz2"])
+        for path in paths:
+            if expected := self.checksums.get(path.name):
+                verify(path, expected)
         self.train, self.test = (
             self._part(*_libsvm(path), part)
             for path, part in zip(paths, ("train", "test"), strict=True)
@@ -233,7 +246,9 @@ def _libsvm(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
                 row[int(index) - 1] = float(value)
             labels.append(int(float(label)) - 1)
         except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}: line {number} is not LIBSVM's format: {error}") from error
+            raise ValueError(
+                f"{path}: line {number} is not LIBSVM's format ({error}); remove it and {ADVICE}"
+            ) from error
         images.append(row)
     pixels = np.rint((np.stack(images) + 1.0) / 2.0 * 255.0).astype(np.uint8)
     return pixels.reshape(-1, 1, 16, 16), np.asarray(labels, np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.util
 import os
@@ -126,7 +127,28 @@ def test_a_damaged_file_is_refused_by_path(tmp_path: Path) -> None:
     write_digits(tmp_path, suffix=".gz")
     path = tmp_path / f"{FILES[2]}.gz"
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=re.escape(f"{path}: expected a whole gzip stream")):
+    with pytest.raises(ValueError, match=re.escape(f"{path}: expected a whole gzip stream")) as e:
+        MNIST(tmp_path)
+    assert str(e.value).endswith("remove it and fetch it again (minidl data fetch)")
+
+
+def test_a_plain_file_of_the_published_size_is_held_against_its_checksum(
+    tmp_path: Path, whole_directory: Path
+) -> None:
+    name = FILES[2]
+    for other in FILES:
+        source = next(p for p in (whole_directory / f"{other}.gz", whole_directory / other)
+                      if p.is_file())  # fmt: skip
+        (tmp_path / source.name).symlink_to(source)
+    content = (whole_directory / f"{name}.gz").read_bytes()
+    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).write_bytes(content)
+    assert len(MNIST(tmp_path).test) == 10_000
+    damaged = bytearray(content)
+    damaged[5_000_000] ^= 1  # one bit of a pixel: nothing else would tell
+    (tmp_path / name).write_bytes(damaged)
+    with pytest.raises(ValueError, match=rf"{name}: the checksum \(MD5\) is .*remove it and fetch"):
         MNIST(tmp_path)
 
 

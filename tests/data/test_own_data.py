@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import pickle
 import tarfile
@@ -193,6 +194,28 @@ def test_a_damaged_published_file_is_named(tmp_path: Path) -> None:
         FashionMNIST(tmp_path)
 
 
+def test_the_compressed_form_is_read_where_both_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idx_files(tmp_path)
+    md5 = {}
+    for path in list(tmp_path.iterdir()):
+        packed = gzip.compress(path.read_bytes(), mtime=0)
+        path.with_name(f"{path.name}.gz").write_bytes(packed)
+        md5[f"{path.name}.gz"] = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+        path.write_bytes(path.read_bytes()[:-1] + b"\7")  # damaged, which nothing would tell
+    monkeypatch.setattr(KMNIST, "checksums", md5)
+    assert KMNIST(tmp_path).train.targets.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_damaged_plain_file_says_what_to_do(tmp_path: Path) -> None:
+    idx_files(tmp_path)
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match="t10k-images.*truncated; remove it and fetch it again"):
+        KMNIST(tmp_path)
+
+
 def test_emnist_is_turned_upright_and_counts_from_zero(tmp_path: Path) -> None:
     prefix = ("emnist-letters-train", "emnist-letters-test")
     (pixels, labels), _ = idx_files(tmp_path, prefix, first=1)
@@ -204,7 +227,8 @@ def test_emnist_is_turned_upright_and_counts_from_zero(tmp_path: Path) -> None:
         EMNIST(tmp_path, "words")  # type: ignore[arg-type]
 
 
-def test_usps(tmp_path: Path) -> None:
+def test_usps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(USPS, "checksums", {})
     rows = ["3 1:-1 2:0.5 256:1", "10 5:0"]
     for name in ("usps.bz2", "usps.t.bz2"):
         (tmp_path / name).write_bytes(bz2.compress("\n".join(rows).encode()))
@@ -213,10 +237,13 @@ def test_usps(tmp_path: Path) -> None:
     assert data.train.inputs[0, 0, 0, :2].tolist() == [0, 191]
     assert data.train.inputs[0, 0, 15, 15] == 255
     (tmp_path / "usps.bz2").write_bytes(bz2.compress(b"3 1:x"))
-    with pytest.raises(ValueError, match="line 1 is not LIBSVM's format"):
+    with pytest.raises(ValueError, match="line 1 is not LIBSVM's format .* fetch it again"):
         USPS(tmp_path)
     (tmp_path / "usps.bz2").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="usps.bz2: damaged"):
+        USPS(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"usps.bz2: the checksum .* expected ec16c51d"):
         USPS(tmp_path)
 
 
@@ -228,7 +255,8 @@ def cifar_part(i: int, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
 CIFAR10_PARTS = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 
 
-def test_cifar10_in_all_forms(tmp_path: Path) -> None:
+def test_cifar10_in_all_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CIFAR10, "checksums", {})
     forms: dict[str, Path] = {}
     binary, pickled = (
         tmp_path / "a" / "cifar-10-batches-bin",
@@ -262,9 +290,54 @@ def test_cifar10_in_all_forms(tmp_path: Path) -> None:
         CIFAR10(tmp_path / "c")
     with pytest.raises(FileNotFoundError, match="data fetch cifar10"):
         CIFAR10(tmp_path / "e")
+    monkeypatch.undo()
+    for damaged, named in (("b", "data_batch_1"), ("d", "cifar-10-python.tar.gz")):
+        with pytest.raises(ValueError, match=rf"{named}: the checksum \(MD5\) is .*fetch it again"):
+            CIFAR10(tmp_path / damaged)
 
 
-def test_cifar100_and_a_pickle_that_wants_more(tmp_path: Path) -> None:
+def python_2_pickle(pixels: np.ndarray, labels: list[int]) -> bytes:
+    """The bytes that Python 2 wrote into the published files: byte strings, NumPy's old names."""
+
+    def text(value: bytes) -> bytes:
+        return b"U" + bytes([len(value)]) + value
+
+    count, width = pixels.shape
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85" + text(b"b") + b"tR"
+        b"(K\x01K" + bytes([count]) + b"M" + width.to_bytes(2, "little") + b"\x86"
+        b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R(K\x03" + text(b"|") + b"NNN"
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        b"T" + pixels.size.to_bytes(4, "little") + pixels.tobytes() + b"tb"
+    )  # fmt: skip
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return (
+        b"\x80\x02}(" + text(b"batch_label") + text(b"testing batch 1 of 1")
+        + text(b"labels") + numbers + text(b"fine_labels") + numbers + text(b"data") + array + b"u."
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [CIFAR10, CIFAR100])
+def test_cifar_as_python_2_wrote_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    made = {}
+    for i, name in enumerate((*kind.train_files, kind.test_file)):
+        pixels, labels = cifar_part(i)
+        content = python_2_pickle(pixels.reshape(4, -1), labels.tolist())
+        made[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        (tmp_path / kind.folder).mkdir(exist_ok=True)
+        (tmp_path / kind.folder / name).write_bytes(content)
+    monkeypatch.setattr(kind, "checksums", made)
+    data = kind(tmp_path)
+    np.testing.assert_array_equal(data.test.inputs, cifar_part(i)[0])
+    np.testing.assert_array_equal(data.test.targets, cifar_part(i)[1])
+
+
+def test_cifar100_and_a_pickle_that_wants_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CIFAR100, "checksums", {})
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
     for i, name in enumerate(("train", "test")):
