@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Callable
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,6 +14,8 @@ from minidl.nn import functional, init
 from minidl.nn.module import Module, Parameter
 from minidl.ops.shape import shape_of
 from minidl.tensor import Tensor
+
+T = TypeVar("T", bound=Module)
 
 
 def _table(
@@ -170,7 +173,7 @@ class EmbeddingBag(Module):
         return f"{count}, {dim}, mode={self.mode!r}"
 
 
-def _of_table(cls: Any, embeddings: Any, freeze: bool, settings: dict[str, Any]) -> Any:
+def _of_table(cls: type[T], embeddings: Any, freeze: bool, settings: dict[str, Any]) -> T:
     shape = shape_of(embeddings)
     if len(shape) != 2:
         raise ValueError(
@@ -178,6 +181,7 @@ def _of_table(cls: Any, embeddings: Any, freeze: bool, settings: dict[str, Any])
             f"got {shape}"
         )
     table = np.array(embeddings.detach() if isinstance(embeddings, Tensor) else embeddings)
-    layer = cls(*shape, **settings)
-    layer.weight = Parameter(table, requires_grad=not freeze)
+    make: Callable[..., T] = cls
+    layer = make(*shape, **settings)
+    layer.register_parameter("weight", Parameter(table, requires_grad=not freeze))
     return layer
