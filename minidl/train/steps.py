@@ -6,8 +6,11 @@ and writes no file. The learning-rate finder and the profiler are made of it.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Generator
+from contextlib import closing
+from itertools import islice
 from typing import Any
 
 from minidl.optim import clip_grad_norm_
@@ -38,8 +41,9 @@ class Steps:
         while True:
             epoch += 1
             loader.set_epoch(epoch)
-            for inputs, targets in loader:
-                yield [(inputs, targets)]
+            with closing(iter(loader)) as batches:  # type: ignore[type-var]
+                while group := list(islice(batches, getattr(self.settings, "accumulate", 1))):
+                    yield group
 
     def take(self, batches: Batches) -> float:
         """Take one step; return the mean loss before it.
@@ -49,8 +53,11 @@ class Steps:
         ArithmeticError
             The loss is no finite number.
         """
-        task = self.experiment.task
-        outcomes = [task.step(self.experiment, *batch, self) for batch in batches]
+        step: Any = self.experiment.task.step
+        if "batches" in inspect.signature(step).parameters:  # several may make one step
+            outcomes = step(self.experiment, batches, self)
+        else:
+            outcomes = [step(self.experiment, *batch, self) for batch in batches]
         weight = math.fsum(outcome.weight for outcome in outcomes)
         total = math.fsum(outcome.loss * outcome.weight for outcome in outcomes)
         return total / weight if weight else 0.0
