@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from minidl import __version__
+from minidl.cli.config import config
 from minidl.cli.data import data
 from minidl.cli.evaluate import evaluate
 from minidl.cli.explain import explain
@@ -51,6 +52,7 @@ app.command("lr-find")(lr_find)
 app.command("profile")(profile)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
+app.add_typer(config, name="config")
 
 
 def _show_version(wanted: bool) -> None:

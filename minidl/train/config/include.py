@@ -31,7 +31,7 @@ from minidl.train.config.yaml_source import (
 MAX_FILES = 50  # a file that two others include counts twice: chains of pairs would double
 MAX_LEVELS = 10  # of files that include files
 #: Sections that hold no classes: there, a key `type` is a key like any other.
-WITHOUT_CLASSES = frozenset({"trainer", "tracking", "sweep"})
+WITHOUT_CLASSES = frozenset({"trainer", "tracking"})
 
 
 def read_config(

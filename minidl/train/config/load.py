@@ -86,14 +86,6 @@ def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None
     return _check(source, classes)
 
 
-def json_schema(classes: Registry | None = None) -> dict[str, Any]:
-    """Return the JSON Schema of configs, for editors that complete and check YAML.
-
-    It describes a file after ``${env:…}`` is replaced; bounds and keys are the loader's own.
-    """
-    return _shape(classes)[0].model_json_schema()
-
-
 def _check(source: Source, classes: Registry | None) -> Config:
     data = source.root.plain()
     if not isinstance(data, dict):
@@ -103,12 +95,12 @@ def _check(source: Source, classes: Registry | None) -> Config:
         del data["include"]
         place = source.trail(("include",))[-1].place
         source.report(place, "`include` has a meaning in a file only, at its top")
-    model, _ = _shape(classes, _types(data))
+    model, _ = config_shape(classes, _types(data))
     config = None
     try:
         config = model.model_validate(data)
     except ValidationError as error:
-        everything = _shape(classes)[1]  # to say what else there is
+        everything = config_shape(classes)[1]  # to say what else there is
         Diagnosis(source, model, everything).report(error.errors(include_url=False))
     _check_monitor(source, data)
     source.problems += source.root.faults()
@@ -123,7 +115,7 @@ def _lists(source: Source, classes: Registry | None) -> Callable[[Sequence[str]]
 
     def answer(path: Sequence[str]) -> bool:
         data = source.root.plain()
-        return is_list(field_at(_shape(classes, _types(data))[0], data, path))
+        return is_list(field_at(config_shape(classes, _types(data))[0], data, path))
 
     return answer
 
@@ -160,7 +152,7 @@ def _types(data: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def _shape(
+def config_shape(
     classes: Registry | None, mentioned: frozenset[str] | None = None
 ) -> tuple[type[Config], SpecModels]:
     """Return the model of configs, and of each class.

@@ -50,6 +50,16 @@ class Problem:
         shown = snippet(text, place.line, place.column or 1) if place.line else ""
         return cls(place.file, place.line, place.column, message, shown, suggestion)
 
+    def as_data(self) -> dict[str, str | int | None]:
+        """Return the problem as programs want it; lines and columns count from 1."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "suggestion": self.suggestion,
+        }
+
     def __str__(self) -> str:
         lines = [f"{Place(self.file, self.line, self.column)}: {self.message}"]
         lines += [f"    {line}" for line in self.snippet.splitlines()]

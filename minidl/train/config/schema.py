@@ -106,6 +106,7 @@ class Section(BaseModel):
 class Spec(Section):
     """What a config says of one object: its class's name, and arguments for its constructor."""
 
+    python_class: ClassVar[type] = object
     inferred: ClassVar[frozenset[str]] = frozenset()
     holds_specs: ClassVar[bool] = False
     not_arguments: ClassVar[frozenset[str]] = frozenset({"type"})
@@ -194,7 +195,11 @@ def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> t
     fields: dict[str, Any] = {"type": (Literal[name], ...)}
     holds = base is DataSpec and augmented
     if holds:
-        fields["augment"] = (list["Augmentation"], Field(default_factory=list))  # type: ignore[name-defined]  # noqa: F821
+        said_of_it = base.model_fields["augment"].description
+        fields["augment"] = (
+            list["Augmentation"],  # type: ignore[name-defined]  # noqa: F821
+            Field(default_factory=list, description=said_of_it),
+        )
     for parameter, hint in _parameters(cls):
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             fields["layers"] = (Annotated[list["Layer"], Field(min_length=1)], ...)  # type: ignore[name-defined]  # noqa: F821
@@ -212,6 +217,7 @@ def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> t
             raise TypeError(f"{name}.{parameter.name}: {hint!r} cannot be written in YAML")
     summary = (inspect.getdoc(cls) or name).partition("\n")[0]
     model = create_model(name, __base__=base, __doc__=summary, **fields)
+    model.python_class = cls
     model.inferred = inferred
     model.holds_specs = holds
     return model

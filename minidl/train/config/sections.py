@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr
@@ -14,7 +15,7 @@ from pydantic import Field, PrivateAttr
 from minidl.train.config.nodes import KeyPath, Source
 from minidl.train.config.problems import ConfigError
 from minidl.train.config.schema import DataSpec, Section, Spec, plain
-from minidl.train.config.yaml_scalars import dump_yaml
+from minidl.train.config.yaml_scalars import dump_yaml, variables
 
 Metric: TypeAlias = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
@@ -207,14 +208,23 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random choice in the run."""
     data: DataSpec
+    """What is learnt from, and how it is cut into batches."""
     task: Spec | None = None
+    """What the model is to do; by default it follows from the data: classes, or numbers."""
     model: Spec
+    """What learns. Sizes that follow from the data can be left out."""
     loss: Spec
+    """What is made small."""
     optimizer: Spec
+    """How the parameters are changed."""
     schedule: Spec | None = None
+    """How the learning rate goes over the run; without one it stays as it is."""
     trainer: TrainerSection = TrainerSection()
+    """How long to train, what to watch, and where to write."""
     tracking: TrackingSection | None = None
+    """What MLflow is told; without it, a run keeps its journal only."""
     sweep: SweepSection | None = None
+    """What a sweep varies, and how; a single run leaves it unread."""
 
     _source: Source = PrivateAttr()
 
@@ -243,6 +253,20 @@ class Config(Section):
         For what was not written at all (a default), it is the place of the nearest thing around it.
         """
         return str(self._source.trail(path)[-1].place)
+
+    def origin(self, path: KeyPath) -> str:
+        """Say whose word the value at ``path`` is.
+
+        ``default``, ``file:line``, ``command line``, or ``env NAME at file:line``.
+        """
+        trail = self._source.trail(path)
+        node = trail[-1]
+        if len(trail) <= len(path):
+            return "default"
+        place = node.place
+        where = f"{place.file}:{place.line}" if place.line else place.file.partition(":")[0]
+        names = [name for name in variables(node.written or "") if name in os.environ]
+        return f"env {', '.join(names)} at {where}" if names else where
 
     def problem(self, path: KeyPath, message: str, suggestion: str | None = None) -> ConfigError:
         """Return an error about the value at ``path``, for the caller to raise.

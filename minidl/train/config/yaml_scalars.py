@@ -109,6 +109,11 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
     return ENVIRONMENT.sub(value, text)
 
 
+def variables(text: str) -> list[str]:
+    """Return the names of the environment variables that ``text`` mentions."""
+    return [match[1] for match in ENVIRONMENT.finditer(text)]
+
+
 def unsayable(text: str) -> str | None:
     """Say what in ``text``, if anything, no file name, tag or JSON document could hold."""
     if "\0" in text:
@@ -127,14 +132,16 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # In other styles U+0085 is a line break, which reads back as a newline.
-        style = '"' if "\x85" in data else None
+        # In other styles U+0085 is a line break, which reads back as a newline; and escaped, a
+        # text of several lines stays on one.
+        style = '"' if "\x85" in data or "\n" in data else None
         return self.represent_scalar(CORE + "str", data, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def dump_yaml(data: Any) -> str:
+def dump_yaml(data: Any, *, width: float = 100) -> str:
     """Write plain data as YAML that this package reads back as equal data."""
-    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+    how: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": width}
+    return str(yaml.dump(data, Dumper=_Dumper, **how))

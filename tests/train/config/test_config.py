@@ -14,7 +14,6 @@ from minidl.train.config import (
     Config,
     ConfigError,
     config_from_data,
-    json_schema,
     load_config,
     schema,
 )
@@ -452,23 +451,6 @@ def test_a_required_argument_that_yaml_cannot_say_is_a_developers_error(classes:
 
     with pytest.raises(TypeError, match=r"Odd\.where: .* cannot be written in YAML"):
         schema.spec_models({**classes, "loss": {"Odd": Odd}})
-
-
-def test_the_json_schema_describes_the_same_keys(classes: Classes) -> None:
-    published = json_schema(classes)
-    definitions = published["$defs"]
-    assert set(published["properties"]) == set(Config.model_fields)
-    assert set(published["required"]) == {"data", "model", "optimizer"}
-    linear = definitions["Linear"]
-    assert set(linear["properties"]) == {"type", "in_features", "out_features", "bias"}
-    assert linear["required"] == ["type", "out_features"]
-    assert linear["additionalProperties"] is False
-    assert linear["properties"]["out_features"]["minimum"] == 1
-    assert linear["properties"]["in_features"]["type"] == "integer"
-    assert "default" not in linear["properties"]["in_features"]
-    assert definitions["SGD"]["properties"]["lr"]["exclusiveMinimum"] == 0
-    references = {part.split('"')[0] for part in json.dumps(published).split('"#/$defs/')[1:]}
-    assert references <= set(definitions)
 
 
 def test_importing_the_config_brings_no_mlflow() -> None:
