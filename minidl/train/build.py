@@ -22,6 +22,7 @@ from minidl.nn import Lazy, Module
 from minidl.nn.places import Place
 from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
+from minidl.train.balance import loss_weights
 from minidl.train.config import Config, ConfigError
 from minidl.train.config.schema import Registry, Spec, registry
 from minidl.train.tasks import Classification, Regression, Task
@@ -242,7 +243,7 @@ def build(config: Config) -> Experiment:
     model = build_model(config, data.sample_shape, rng)
     _check_task(config, task, model, data)
     _check_smallest_batch(config, model, data)
-    loss = _construct(config, "loss", config.loss)
+    loss = _construct(config, "loss", config.loss, **loss_weights(config, data))
     if getattr(loss, "reduction", "mean") == "none":
         raise config.problem(
             ("loss", "reduction"),
@@ -265,7 +266,7 @@ def build(config: Config) -> Experiment:
 def _construct(config: Config, section: str, spec: Spec, *positional: Any, **more: Any) -> Any:
     classes: Registry = registry()
     try:
-        return classes[section][spec.type](*positional, **more, **spec.arguments())
+        return classes[section][spec.type](*positional, **{**spec.arguments(), **more})
     except (ValueError, TypeError) as error:
         raise config.problem((section,), str(error)) from error
 

@@ -206,6 +206,8 @@ def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> t
             holds = True
             continue
         said = in_yaml(hint)
+        if said is not None and BALANCED.get(name) == parameter.name:
+            said = said | Literal["balanced"]
         holds = holds or _mentions_layer(said)
         required = parameter.default is inspect.Parameter.empty
         if parameter.name in inferred:
@@ -221,6 +223,16 @@ def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> t
     model.inferred = inferred
     model.holds_specs = holds
     return model
+
+
+#: Weights that a loss can be given as `balanced`: they follow from the training samples.
+BALANCED = {
+    "CrossEntropyLoss": "weight",
+    "NLLLoss": "weight",
+    "FocalLoss": "weight",
+    "MultiMarginLoss": "weight",
+    "BCEWithLogitsLoss": "pos_weight",
+}
 
 
 def _mentions_layer(said: Any) -> bool:
