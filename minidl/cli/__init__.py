@@ -27,6 +27,7 @@ from minidl.cli.runs import runs
 from minidl.cli.serve import serve
 from minidl.cli.sweep import sweep
 from minidl.cli.sync import sync
+from minidl.cli.resume import resume
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("train")(train)
 app.command("sweep")(sweep)
+app.command("resume")(resume)
 app.command("validate")(validate)
 app.command("eval")(evaluate)
 app.command("predict")(predict)

@@ -23,5 +23,6 @@ def plot_schedule(
         from minidl.train.reports.plots import plot_schedule as draw
 
         experiment = build(load_config(config, overrides or []))
-        draw(experiment.rates(), output, steps_per_epoch=len(experiment.data.train))
-        print(f"{output}: {experiment.total_steps:,} steps")
+        rates = experiment.rates()
+        draw(rates, output, steps_per_epoch=experiment.steps_per_epoch)
+        print(f"{output}: {len(rates):,} steps")

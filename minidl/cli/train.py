@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from minidl.cli.failure import fail, failures
+
+if TYPE_CHECKING:
+    from minidl.train.trainer import Trainer
 
 Overrides = Annotated[
     list[str] | None,
@@ -35,15 +38,22 @@ def train(
     with failures():
         from minidl.train.config import load_config
         from minidl.train.reporter import reporter_for
-        from minidl.train.trainer import Trainer, TrainingError
+        from minidl.train.trainer import Trainer
 
         changes = overrides or []
         reporter = reporter_for(json=as_json, quiet=quiet)
-        trainer = Trainer(load_config(config, changes), overrides=changes, reporter=reporter)
-        try:
-            result = trainer.run()
-        except TrainingError as error:
-            fail(str(error), 1)
-        except OSError as error:  # a full disk, a directory taken away
-            fail(f"the run failed: {error}", 1)
-        raise typer.Exit(result.exit_status)
+        run_to_its_end(Trainer(load_config(config, changes), overrides=changes, reporter=reporter))
+
+
+def run_to_its_end(trainer: Trainer) -> NoReturn:
+    """Train, and exit with the status that tells how it ended."""
+    from minidl.train.run_directory import RunInUseError
+    from minidl.train.trainer import TrainingError
+
+    try:
+        result = trainer.run()
+    except (TrainingError, RunInUseError) as error:
+        fail(str(error), 1)
+    except OSError as error:  # a full disk, a directory taken away
+        fail(f"the run failed: {error}", 1)
+    raise typer.Exit(result.exit_status)

@@ -25,8 +25,7 @@ def validate(
         from minidl.train.config import ConfigError, load_config
 
         try:
-            checked = load_config(config, overrides or [])
-            experiment = build(checked)
+            experiment = build(load_config(config, overrides or []))
         except ConfigError as error:
             if not as_json:
                 raise
@@ -38,5 +37,5 @@ def validate(
         print(experiment.model)
         print(
             f"{config} is valid: {len(experiment.data.train.dataset):,} training samples, "
-            f"{experiment.total_steps:,} steps in {checked.trainer.epochs} epochs"
+            f"{experiment.length()}"
         )

@@ -8,7 +8,7 @@ float32's memory and traffic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -181,7 +181,7 @@ class DataLoader:
         full, remainder = divmod(len(self.sampler), self.batch_size)
         return full + (remainder > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any]:
         # not a generator itself: its body would wait for the first next(), and a set_epoch() in
         # between would change an iteration that had begun
         begin, self._begin = self._begin, 0
@@ -193,7 +193,7 @@ class DataLoader:
         """Indices of the dataset in the order in which this epoch visits them, ``(N,)``."""
         return self.sampler.order(self.epoch)
 
-    def _handed_out(self, batches: Iterator[Any], begin: int) -> Iterator[Any]:
+    def _handed_out(self, batches: Iterator[Any], begin: int) -> Generator[Any]:
         ahead = Prefetch(batches, self.prefetch) if self.prefetch else None
         try:
             for number, batch in enumerate(batches if ahead is None else ahead, begin + 1):

@@ -16,7 +16,13 @@ from minidl.optim.schedules import *  # noqa: F403
 from minidl.optim.schedules import __all__ as _schedules
 from minidl.optim.sgd import SGD, Lion, Rprop
 from minidl.optim.tensorwise import LAMB, LARS, Muon
-from minidl.optim.transforms import Accumulate, Lookahead, add_grad_noise_, centralize_grad_
+from minidl.optim.transforms import (
+    Accumulate,
+    Lookahead,
+    add_grad_noise_,
+    centralize_grad_,
+    scale_grad_,
+)
 
 __all__ = [  # noqa: PLE0604
     "LAMB",
@@ -43,6 +49,7 @@ __all__ = [  # noqa: PLE0604
     "Rprop",
     "add_grad_noise_",
     "centralize_grad_",
+    "scale_grad_",
     "clip_each_grad_norm_",
     "clip_grad_adaptive_",
     "clip_grad_norm_",

@@ -48,6 +48,12 @@ def centralize_grad_(parameters: Tensor | Iterable[Tensor]) -> None:
             gradient -= gradient.mean(axis=tuple(range(1, gradient.ndim)), keepdims=True)
 
 
+def scale_grad_(parameters: Tensor | Iterable[Tensor], factor: float) -> None:
+    """Multiply all gradients by a number: the mean of what several backward passes added up."""
+    for gradient in gradients_of(parameters):
+        gradient *= gradient.dtype.type(factor)
+
+
 class Accumulate:
     """Let ``steps`` backward passes make one step: an optimizer's step, taken every n-th time.
 

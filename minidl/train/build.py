@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -215,18 +216,32 @@ class Experiment:
     optimizer: Optimizer
     schedule: Any
     rng: np.random.Generator
-    total_steps: int
+    total_steps: int | None
     task: Task
+    accumulate: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return math.ceil(len(self.data.train) / self.accumulate)
+
+    def length(self) -> str:
+        """Say how long the training is."""
+        if self.total_steps is None:
+            return f"{self.steps_per_epoch:,} steps an epoch, until the time is over"
+        epochs = self.total_steps / self.steps_per_epoch
+        return f"{self.total_steps:,} steps in {epochs:.4g} epochs"
 
     def rates(self) -> list[float]:
         """Return the learning rate of every step (of the first group), as the schedule has it.
 
         What depends on the training itself (`ReduceLROnPlateau`) is shown as it begins.
         """
+        steps = self.total_steps or self.steps_per_epoch
         rate = float(self.optimizer.param_groups[0]["lr"])
         if not isinstance(self.schedule, Schedule):
-            return [rate] * self.total_steps
-        return [self.schedule.group_lr_at(step, 0) for step in range(self.total_steps)]
+            return [rate] * steps
+        return [self.schedule.group_lr_at(step, 0) for step in range(steps)]
 
 
 def build(config: Config) -> Experiment:
@@ -251,16 +266,46 @@ def build(config: Config) -> Experiment:
             "use mean (the default) or sum",
         )
     optimizer = _construct(config, "optimizer", config.optimizer, list(model.parameters()))
-    total_steps = config.trainer.epochs * len(data.train)
+    _check_accumulation(config, task)
+    total_steps = _total_steps(config, len(data.train))
     schedule = None
     if config.schedule is not None:
         cls = registry()["schedule"][config.schedule.type]
-        known = inspect.signature(cls).parameters
-        more = {"total_steps": total_steps} if "total_steps" in known else {}
+        more = {}
+        if "total_steps" in inspect.signature(cls).parameters:
+            if total_steps is None:
+                raise config.problem(
+                    ("schedule",),
+                    f"{config.schedule.type} wants to know how many steps there will be, and "
+                    "`max_time` alone does not say",
+                    "give `epochs` or `max_steps` in `trainer` too",
+                )
+            more = {"total_steps": total_steps}
         schedule = _construct(config, "schedule", config.schedule, optimizer, **more)
-    experiment = Experiment(data, model, loss, optimizer, schedule, rng, total_steps, task)
+    experiment = Experiment(
+        *(data, model, loss, optimizer, schedule, rng, total_steps, task),
+        accumulate=config.trainer.accumulate,
+    )
     _check_loss(config, experiment)
     return experiment
+
+
+def _total_steps(config: Config, batches: int) -> int | None:
+    """Return how many optimizer steps a training has at most; None where only time limits it."""
+    settings = config.trainer
+    limits = [] if settings.max_steps is None else [settings.max_steps]
+    if settings.epochs is not None:
+        limits.append(settings.epochs * math.ceil(batches / settings.accumulate))
+    return min(limits, default=None)
+
+
+def _check_accumulation(config: Config, task: Task) -> None:
+    if config.trainer.accumulate > 1 and not task.accumulates:
+        raise config.problem(
+            ("trainer", "accumulate"),
+            f"{type(task).__name__} takes its steps batch by batch, and cannot accumulate",
+            "leave `accumulate` out, and choose a larger `batch_size`",
+        )
 
 
 def _construct(config: Config, section: str, spec: Spec, *positional: Any, **more: Any) -> Any:

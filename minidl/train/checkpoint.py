@@ -1,9 +1,10 @@
 """Checkpoints: arrays as safetensors, everything else as JSON, whole or not there at all.
 
-A checkpoint is a manifest (``last.json``) that names a file of arrays and its SHA-256. The arrays
-are written first, under a name of their own; the manifest is replaced last, by one rename, and
-only then is the file it named before removed. So a process may be killed at any moment, and what
-the manifest names is whole. Nothing is pickled: loading a checkpoint runs no code.
+A checkpoint is a manifest (``last.json``) that names a file of arrays and its SHA-256, and holds a
+SHA-256 of itself. The arrays are written first, under a name of their own; then the manifest before
+becomes ``previous.json`` and the new one takes its place, each by one rename. So a process may be
+killed at any moment, and a disk may lose what it likes of the newest checkpoint: there is a whole
+one still. Nothing is pickled: loading a checkpoint runs no code.
 """
 
 from __future__ import annotations
@@ -23,23 +24,32 @@ from safetensors.numpy import save
 
 from minidl.autograd.primitive import Array
 from minidl.nn import Module
-from minidl.optim import Optimizer
+from minidl.optim import AveragedModel, Optimizer
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(ValueError):
     """A checkpoint or model file that is missing, damaged, or of another model."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or, after a crash, as it was before."""
+def write_atomically(path: Path, content: bytes, *, keep_as: Path | None = None) -> None:
+    """Write a file so that it is there whole or, after a crash, as it was before.
+
+    Parameters
+    ----------
+    keep_as
+        The name that the file before gets, if there was one. A crash between these two renames
+        leaves it under this name only.
+    """
     part = path.with_name(path.name + ".part")
     try:
         with open(part, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep_as is not None and path.exists():
+            os.replace(path, keep_as)
         os.replace(part, path)
     except BaseException:
         with suppress(OSError):  # half a file would help to fill a full disk
@@ -64,16 +74,15 @@ def _bytes_of(arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = No
     return content
 
 
-def save_model(path: Path, model: Module, metadata: Mapping[str, str]) -> None:
-    """Write a model's state under PyTorch's names, atomically.
+def model_bytes(model: Module, metadata: Mapping[str, str]) -> bytes:
+    """Return a model's state under PyTorch's names as a safetensors file.
 
     Parameters
     ----------
     metadata
         What goes into the file's header, text to text.
     """
-    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    write_atomically(path, _bytes_of(arrays, metadata))
+    return _bytes_of({name: t.numpy() for name, t in model.state_dict().items()}, metadata)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -100,22 +109,32 @@ def save_checkpoint(
     optimizer: Optimizer,
     rng: np.random.Generator,
     progress: Mapping[str, Any],
+    average: AveragedModel | None = None,
+    name: str = "last",
 ) -> Path:
     """Write the state of a training as ``last.json`` and a file of arrays; return the manifest.
+
+    The checkpoint of this name before it stays, as ``previous.json``.
 
     Parameters
     ----------
     progress
         Where the training stands (epoch, step, best value, …): plain data.
+    average
+        A moving average of the weights, where there is one.
+    name
+        Of the manifest, without its ending. Only ``last`` has a predecessor that stays.
     """
     state = optimizer.state_dict()
     arrays = {f"model.{name}": tensor.numpy() for name, tensor in model.state_dict().items()}
     steps = {}
     for number, entry in state["state"].items():
         steps[str(number)] = entry["step"]
-        for name in optimizer.state_names:
-            if name in entry:  # without its setting there is no such state
-                arrays[f"optimizer.{number}.{name}"] = entry[name].numpy()
+        for kept in optimizer.state_names:
+            if kept in entry:  # without its setting there is no such state
+                arrays[f"optimizer.{number}.{kept}"] = entry[kept].numpy()
+    if average is not None:
+        arrays |= {f"average.{name}": array for name, array in average.averages.items()}
     content = _bytes_of(arrays)
     digest = hashlib.sha256(content).hexdigest()
     directory.mkdir(parents=True, exist_ok=True)
@@ -127,19 +146,46 @@ def save_checkpoint(
         "sha256": digest,
         "optimizer": {"steps": steps, "param_groups": state["param_groups"]},
         "rng": rng.bit_generator.state,
+        "averaged": None if average is None else average.n_averaged,
         "progress": dict(progress),
     }
-    path = directory / "last.json"
-    write_atomically(path, json.dumps(manifest, indent=1).encode())
-    # Those of earlier checkpoints, and halves of files that a crash has left.
-    for other in directory.glob("state-*"):
-        if other.name != tensors.name:
-            other.unlink()
+    path = directory / f"{name}.json"
+    sealed = json.dumps(manifest | {"seal": _seal(manifest)}, indent=1).encode()
+    write_atomically(path, sealed, keep_as=directory / "previous.json" if name == "last" else None)
+    _remove_states(directory)
     return path
 
 
+def checkpoints_in(directory: Path) -> list[Path]:
+    """Return the manifests in a directory that can be read, the furthest training first."""
+    found = []
+    for path in directory.glob("*.json"):
+        with suppress(CheckpointError):
+            found.append((_read_manifest(path)["progress"].get("step", 0), path.name, path))
+    return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest, which so tells of its own damage."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _remove_states(directory: Path) -> None:
+    """Remove the arrays that no checkpoint names, and halves of files that a crash has left."""
+    kept = {_read_manifest(path)["file"] for path in checkpoints_in(directory)}
+    for other in directory.glob("state-*"):
+        if other.name not in kept:
+            other.unlink(missing_ok=True)
+
+
 def load_checkpoint(
-    path: Path, *, model: Module, optimizer: Optimizer, rng: np.random.Generator
+    path: Path,
+    *,
+    model: Module,
+    optimizer: Optimizer,
+    rng: np.random.Generator,
+    average: AveragedModel | None = None,
 ) -> dict[str, Any]:
     """Restore what `save_checkpoint` wrote, in place, and return its ``progress``.
 
@@ -153,7 +199,13 @@ def load_checkpoint(
     # A copy: these share the memory that is about to be written.
     before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), rng.bit_generator.state))
     try:
+        if (manifest["averaged"] is None) != (average is None):
+            raise ValueError(
+                f"it was written {'without' if average else 'with'} an average of the weights"
+            )
         _restore(manifest, arrays, model, optimizer, rng)
+        if average is not None:
+            _restore_average(manifest, arrays, average)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         model.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
@@ -163,23 +215,34 @@ def load_checkpoint(
     return progress
 
 
+def verify_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint whole, and return its ``progress``; nothing is restored.
+
+    Raises
+    ------
+    CheckpointError
+        The manifest or its arrays are missing or damaged.
+    """
+    manifest = _read_manifest(path)
+    _read_state(path, manifest)
+    progress: dict[str, Any] = manifest["progress"]
+    return progress
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a checkpoint's manifest ({error})") from error
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path}: not a checkpoint's manifest (no JSON object)")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {manifest.get('format')!r}, wanted {FORMAT}")
-    kinds = {"file": str, "sha256": str, "optimizer": dict, "rng": dict, "progress": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            raise CheckpointError(
-                f"{path}: not a checkpoint's manifest ({key!r} is {manifest.get(key)!r})"
-            )
+    seal = manifest.pop("seal", None)
+    if seal != _seal(manifest):
+        raise CheckpointError(f"{path}: damaged: it does not match its own SHA-256")
     return manifest
 
 
@@ -231,3 +294,10 @@ def _restore(
     }
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     rng.bit_generator.state = manifest["rng"]
+
+
+def _restore_average(
+    manifest: Mapping[str, Any], arrays: Mapping[str, Array], average: AveragedModel
+) -> None:
+    found = {n.removeprefix("average."): a for n, a in arrays.items() if n.startswith("average.")}
+    average.load_state_dict({"n_averaged": manifest["averaged"], "averages": found})

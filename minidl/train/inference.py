@@ -17,13 +17,13 @@ from minidl.nn.functional import sigmoid
 from minidl.ops import softmax
 from minidl.tensor import Tensor
 from minidl.train.build import Data, build_model
-from minidl.train.checkpoint import CheckpointError, read_arrays, save_model
+from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays
 from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.run_directory import RunDirectory
 
 
-def save_best(path: Path, model: Module, data: Data) -> None:
-    """Write a model and what is needed to feed it and to name its classes."""
+def best_model(model: Module, data: Data) -> bytes:
+    """Return a model's file: its weights, what is needed to feed it, and its classes' names."""
     about = {
         "sample_shape": list(data.sample_shape),
         "dtype": str(data.train.dataset.inputs.dtype),
@@ -33,7 +33,7 @@ def save_best(path: Path, model: Module, data: Data) -> None:
     }
     # Under one key: safetensors writes several in an order of chance, and the same training would
     # not give the same bytes.
-    save_model(path, model, {"minidl": json.dumps(about)})
+    return model_bytes(model, {"minidl": json.dumps(about)})
 
 
 def find_model(path: Path) -> Path:

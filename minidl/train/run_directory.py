@@ -2,26 +2,37 @@
 
 ::
 
+    run.json             who it is: its uid, when and where it was begun
     config.source.yaml   the config as it was given
     config.yaml          the config as it was understood, defaults filled in
     overrides.txt        the changes made on the command line, if any
-    metrics.jsonl        the journal
+    metrics.jsonl        the journal: what was measured
+    clock.jsonl          when that was, and how fast the training went
     checkpoints/         last.json and its arrays: where the training stands
     model/               the best model so far: config.yaml and model.safetensors
     plots/               curves.png, confusion.png
-    summary.json         how the run ended
+    summary.json         how the run ended; not there while it has not
+    .lock                locked by the process that trains it
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from minidl.train.checkpoint import write_atomically
+from minidl.train import environment
+from minidl.train.checkpoint import CheckpointError, write_atomically
 from minidl.train.config import Config
+
+
+class RunInUseError(RuntimeError):
+    """Another process trains this run."""
 
 
 class RunDirectory:
@@ -29,6 +40,8 @@ class RunDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.about = root / "run.json"
+        self.lock = root / ".lock"
         self.config = root / "config.yaml"
         self.source = root / "config.source.yaml"
         self.overrides = root / "overrides.txt"
@@ -67,19 +80,82 @@ class RunDirectory:
             # The model is handed on to others, so where this run was tracked is left out.
             untracked = config.model_copy(update={"tracking": None})
             (run.model / "config.yaml").write_text(untracked.to_yaml(), encoding="utf-8")
+            about = {
+                "uid": uuid.uuid4().hex,
+                "created": time.time(),
+                "environment": environment.describe(),
+            }
+            run.about.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             if overrides:
                 run.overrides.write_text("\n".join(overrides) + "\n", encoding="utf-8")
         except FileExistsError as error:
+            taken = cls(Path(str(error.filename)))
+            unfinished = taken.config.is_file() and taken.status() != "FINISHED"
             raise config.problem(
                 ("trainer", "name"),
-                f"the run directory {error.filename} exists already",
-                "choose another name, or leave `name` out to have one made",
+                f"the run directory {error.filename} exists already"
+                + (", with a run that has not finished" if unfinished else ""),
+                (f"go on with it by `minidl resume {error.filename}`, or " if unfinished else "")
+                + "choose another name, or leave `name` out to have one made",
             ) from error
         except OSError as error:
             raise config.problem(
                 ("trainer", "run_root"), f"the run directory cannot be made: {error}"
             ) from error
         return run
+
+    @classmethod
+    def open(cls, root: Path) -> RunDirectory:
+        """Return the directory of a run that is there.
+
+        Raises
+        ------
+        CheckpointError
+            It is none.
+        """
+        run = cls(root)
+        if not run.config.is_file():
+            raise CheckpointError(f"{root}: not a run directory (there is no config.yaml)")
+        return run
+
+    @property
+    def uid(self) -> str:
+        """What tells this run from all others, wherever its directory is moved to."""
+        return str(json.loads(self.about.read_text(encoding="utf-8"))["uid"])
+
+    def status(self) -> str | None:
+        """Return how the run ended; None where it has not, or was killed outright."""
+        try:
+            return str(json.loads(self.summary.read_text(encoding="utf-8"))["status"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the lock goes with the process, however it ends.
+
+        Raises
+        ------
+        RunInUseError
+            Another process trains it.
+        """
+        with open(self.lock, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunInUseError(f"{self.root}: another process is training this run") from error
+            yield
+
+    def in_use(self) -> bool:
+        """Whether a process trains the run right now."""
+        try:
+            with open(self.lock, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write how the run ended."""

@@ -1,29 +1,42 @@
-"""The training loop itself: steps, epochs, and what is kept of them.
+"""The training loop itself: steps, epochs, and what is due after them.
 
 `Session` trains the objects of an `Experiment` and writes to the run's journal and directory.
 How a run begins and ends is the trainer's business (`minidl.train.trainer`).
+
+After each step the session *settles*: it logs, validates, ends the epoch and writes a checkpoint,
+as far as each is due and `Progress` does not note it as done. A training that is taken up begins
+with the same call, so that one cut off in the middle of its settling does the rest of it.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from minidl.autograd.primitive import Array
-from minidl.optim import ReduceLROnPlateau, Schedule, clip_grad_norm_
+from minidl.optim import ReduceLROnPlateau, Schedule
 from minidl.train.build import Experiment
-from minidl.train.checkpoint import read_arrays, save_checkpoint
+from minidl.train.callbacks import Callback
+from minidl.train.checkpoint import load_checkpoint, read_arrays
 from minidl.train.config import Config, TrainerSection
-from minidl.train.inference import save_best
+from minidl.train.inference import best_model
 from minidl.train.interruption import Interruption
 from minidl.train.journal import Journal
 from minidl.train.metrics import Average, Evaluation, evaluate
+from minidl.train.optimization import MOST_IN_A_ROW, NonFiniteError, Stepper
+from minidl.train.progress import Progress
 from minidl.train.reporter import Reporter
 from minidl.train.run_directory import RunDirectory
+from minidl.train.run_files import RunFiles
 from minidl.train.tasks import Outcome
 from minidl.train.tracking import Tracker
+from minidl.train.triggers import Every
 
 
 class TrainingError(RuntimeError):
@@ -31,22 +44,12 @@ class TrainingError(RuntimeError):
 
 
 @dataclass
-class Progress:
-    """Where a training stands; part of every checkpoint."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-
-
-@dataclass
 class Session:
     """One pass through a training: the loop, with the run's files at hand.
 
-    ``samples`` and ``seconds`` count what has been trained and how long that took, evaluation
-    excluded; ``confusion`` is the test samples' confusion matrix, and ``pictures`` what the task
-    shows of the best model, once there is one.
+    ``samples`` and ``seconds`` count what this attempt has trained and how long that took,
+    evaluation excluded; ``confusion`` is the test samples' confusion matrix, and ``pictures`` what
+    the task shows of the best model, once there is one.
     """
 
     config: Config
@@ -55,107 +58,214 @@ class Session:
     reporter: Reporter
     run: RunDirectory
     journal: Journal
+    files: RunFiles
     tracker: Tracker | None
     interruption: Interruption
+    callbacks: Sequence[Callback] = ()
     samples: int = 0
     seconds: float = 0.0
     confusion: Array | None = None
     pictures: dict[str, list[Array]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.stepper = Stepper(
+            self.experiment, settings, before_step=lambda: self.tell("on_backward_end")
+        )
+        self.validation, self.checkpoints = (
+            Every(*settings.validate_every),
+            Every(*settings.checkpoint_every),
+        )
+        self.whole, self.recent = Average(), Average()  # of the epoch; since the last point
+        self.figures: dict[str, float] = {}  # what the last validation found
+        self._began = self._mark = time.perf_counter()
+        self._before = self.progress.seconds
+        self._settled = self._mark
+        self._epoch_seconds, self._epoch_count = 0.0, 0
 
     @property
     def settings(self) -> TrainerSection:
         """The config's ``trainer`` section."""
         return self.config.trainer
 
-    def log(self, metrics: dict[str, float]) -> None:
+    # ---- what callbacks may use --------------------------------------------------------------
+
+    def log(self, metrics: Mapping[str, float]) -> None:
         """Write to the journal, then hand to the tracking."""
-        now = time.time()
-        self.journal.write(self.progress.step, self.progress.epoch, metrics, time=now)
+        entry = self.journal.write(self.progress.step, self.progress.epoch, metrics)
         if self.tracker is not None:
-            self.tracker.log(metrics, step=self.progress.step, time=now)
+            self.tracker.log(entry.metrics, step=entry.step, time=entry.time)
+
+    def stop(self, reason: str) -> None:
+        """End the training after the present step; ``reason`` is told."""
+        if not self.progress.stopped:
+            self.progress.stopped = reason
+            self.reporter.say(reason)
+
+    def tell(self, event: str, *arguments: Any) -> None:
+        """Call this method of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *arguments)
+
+    # ---- the loop ----------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Train all epochs, or until the monitored metric no longer gets better."""
-        data = self.experiment.data
-        self.reporter.say(
-            f"{data.name}: {len(data.train.dataset):,} training, "
-            f"{len(data.val.dataset) if data.val else 0:,} validation, "
-            f"{len(data.test.dataset):,} test samples; "
-            f"{sum(p.numel() for p in self.experiment.model.parameters()):,} parameters; "
-            f"run directory {self.run.root}"
+        """Train to the end: of the epochs, steps or time, or of what still gets better."""
+        self.tell("on_train_begin")
+        if self.settings.nan_guard == "rollback" and self.progress.step == 0:
+            self.checkpoint()  # there must be something to go back to
+        self.settle()
+        while not self.over():
+            if self.progress.epoch == 0 or self.progress.epoch_ended:
+                self.begin_epoch()
+            with closing(self.batches()) as batches:
+                for group in batches:
+                    self.step(group)
+                    self.settle()
+                    if self.over():
+                        break
+        self.tell("on_train_end")
+
+    def over(self) -> bool:
+        """Whether the training has reached its end."""
+        settings, progress = self.settings, self.progress
+        return (
+            bool(progress.stopped)
+            or (settings.max_steps is not None and progress.step >= settings.max_steps)
+            or (
+                settings.epochs is not None
+                and progress.epoch >= settings.epochs
+                and progress.epoch_ended
+            )
         )
-        patience = self.settings.early_stop.patience if self.settings.early_stop else math.inf
-        while self.progress.epoch < self.settings.epochs:
-            self.progress.epoch += 1
-            self.epoch()
-            if self.progress.epoch - self.progress.best_epoch >= patience:
-                self.reporter.say(
-                    f"early stop: {self.settings.monitor} has not been better than in epoch "
-                    f"{self.progress.best_epoch} for {patience} epochs"
-                )
-                break
 
-    def epoch(self) -> None:
-        """Train one epoch, validate, and keep the model if it is the best so far."""
-        data = self.experiment.data
-        epoch, epochs = self.progress.epoch, self.settings.epochs
-        self.reporter.epoch_begins(epoch, epochs, len(data.train))
-        data.train.set_epoch(epoch)
-        whole, recent = Average(), Average()
-        began = mark = time.perf_counter()
-        for number, (inputs, targets) in enumerate(data.train, 1):
-            outcome = self.step(inputs, targets)
-            for average in (whole, recent):
-                average.add(outcome)
-            if self.progress.step % self.settings.log_every == 0 or number == len(data.train):
-                now = time.perf_counter()
-                figures = self.figures(recent, now - mark)
-                self.log(figures)
-                self.reporter.step(figures)
-                mark, recent = now, Average()
-            else:
-                self.reporter.step()
-            self.interruption.check()
-        elapsed = time.perf_counter() - began
-        rate = whole.count / elapsed
-        self.samples += whole.count
+    def begin_epoch(self) -> None:
+        """Go to the next epoch."""
+        self.progress.epoch += 1
+        self.progress.batch, self.progress.epoch_ended = 0, False
+        self.whole, self.recent = Average(), Average()
+        self.tell("on_epoch_begin")
+
+    def batches(self) -> Generator[list[tuple[Any, Any]]]:
+        """Yield what is left of the epoch, as many batches at a time as make a step."""
+        loader, progress = self.experiment.data.train, self.progress
+        loader.load_state_dict({"epoch": progress.epoch, "batch": progress.batch})
+        steps = math.ceil((len(loader) - progress.batch) / self.settings.accumulate)
+        self.reporter.epoch_begins(progress.epoch, self.settings.epochs, steps)
+        self._mark = self._settled = time.perf_counter()
+        self._epoch_seconds, self._epoch_count = 0.0, 0
+        with closing(iter(loader)) as batches:
+            while group := list(islice(batches, self.settings.accumulate)):
+                yield group
+
+    def step(self, batches: Sequence[tuple[Any, Any]]) -> Sequence[Outcome]:
+        """Take one optimizer step; return what each of its batches gave."""
+        progress, schedule = self.progress, self.experiment.schedule
+        outcomes: Sequence[Outcome] = ()
+        try:
+            outcomes = self.stepper.step(batches)
+            progress.nonfinite_in_a_row = 0
+        except NonFiniteError as error:
+            self.leave_out(error)
+        progress.step += 1
+        progress.batch += len(batches)
+        progress.epoch_ended = progress.batch >= len(self.experiment.data.train)
+        if isinstance(schedule, Schedule):
+            schedule.set_step(progress.step)
+        for outcome in outcomes:
+            self.whole.add(outcome)
+            self.recent.add(outcome)
+            self._epoch_count += outcome.count
+            self.samples += outcome.count
+        elapsed = time.perf_counter() - self._settled  # with the wait for the batch
         self.seconds += elapsed
-        figures = whole.metrics("train")
-        if data.val is not None:
-            found = self.evaluate(data.val, "val").metrics
-            self.log(found)
-            figures |= found
-            self.hold_finite(found["val/loss"], f"the validation loss became {found['val/loss']}")
-        if isinstance(self.experiment.schedule, ReduceLROnPlateau):
-            self.experiment.schedule.step(figures[self.settings.monitor])
-        self.keep_best(figures[self.settings.monitor])
-        self.checkpoint()
-        lr = self.experiment.optimizer.param_groups[0]["lr"]
-        figures |= {"lr": lr, "throughput/samples_per_s": rate}
-        self.reporter.epoch_ends(epoch, epochs, figures)
+        self._epoch_seconds += elapsed
+        self.tell("on_step_end", outcomes)
+        return outcomes
 
-    def step(self, inputs: Any, targets: Any) -> Outcome:
-        """Take one optimizer step; return what the batch gave."""
-        experiment = self.experiment
-        outcome = experiment.task.step(experiment, inputs, targets, self)
-        self.progress.step += 1
-        if isinstance(experiment.schedule, Schedule):
-            experiment.schedule.set_step(self.progress.step)
-        return outcome
+    def settle(self) -> None:
+        """Do what is due at this step and not done yet."""
+        progress = self.progress
+        self._count_time()
+        if progress.step:
+            ends = self.over()
+            point = progress.step % self.settings.log_every == 0 or progress.epoch_ended or ends
+            due = point and progress.logged != progress.step
+            self.show_step(self.log_point() if due else None)
+            if (self.validation.due(progress) or ends) and progress.validated != progress.step:
+                self.validate()
+            if progress.epoch_ended and progress.finished_epoch != progress.epoch:
+                self.end_epoch()
+            due = self.checkpoints.due(progress) or self.over()
+            if due and progress.saved != progress.step:
+                self.checkpoint()
+        self._settled = time.perf_counter()
+        self.interruption.check()
 
-    def loss(self, value: float) -> None:
-        """Refuse a loss that is no number."""
-        self.hold_finite(value, f"the loss became {value} at step {self.progress.step + 1}")
+    def _count_time(self) -> None:
+        now = time.perf_counter()
+        self.progress.seconds = self._before + now - self._began
+        limit = self.settings.max_time
+        if limit is not None and not self.over() and self.progress.seconds > seconds_of(limit):
+            self.stop(f"stopped after {limit} (trainer.max_time), in step {self.progress.step}")
 
-    def gradients(self) -> None:
-        """Clip the gradients, before the step."""
-        if self.settings.clip_norm is not None:
-            clip_grad_norm_(self.experiment.model.parameters(), self.settings.clip_norm)
+    def show_step(self, figures: dict[str, float] | None) -> None:
+        """Tell the reporter of a step, if one was taken in this attempt."""
+        if self.reporter.current_step < self.progress.step:
+            self.reporter.step(figures)
 
-    def hold_finite(self, value: float, what: str) -> None:
-        """Give up where a loss is no longer a number: nothing good comes after it."""
-        if math.isfinite(value):
+    def log_point(self) -> dict[str, float]:
+        """Log the training's metrics since the last point, and return them."""
+        now = time.perf_counter()
+        rate = self.recent.count / max(now - self._mark, 1e-9)
+        figures = self.recent.metrics("train") | {
+            "lr": self.experiment.optimizer.param_groups[0]["lr"],
+            "throughput/samples_per_s": rate,
+        }
+        self.progress.logged = self.progress.step
+        if self.recent.count:  # of steps that were left out there is nothing to tell
+            self.log(figures)
+        self._mark, self.recent = now, Average()
+        return figures
+
+    def end_epoch(self) -> None:
+        """Tell what the epoch gave."""
+        progress = self.progress
+        figures = self.whole.metrics("train") | self.figures
+        self.tell("on_epoch_end", figures)
+        progress.finished_epoch = progress.epoch
+        figures |= {
+            "lr": self.experiment.optimizer.param_groups[0]["lr"],
+            "throughput/samples_per_s": self._epoch_count / max(self._epoch_seconds, 1e-9),
+        }
+        self.reporter.epoch_ends(progress.epoch, self.settings.epochs, figures)
+
+    # ---- steps that go wrong -----------------------------------------------------------------
+
+    def leave_out(self, error: NonFiniteError) -> None:
+        """Do what the guard says of a step whose loss or gradients are no numbers."""
+        progress, guard = self.progress, self.settings.nan_guard
+        progress.nonfinite += 1
+        progress.nonfinite_in_a_row += 1
+        what = f"{error} at step {progress.step + 1}"
+        too_often = progress.nonfinite_in_a_row if guard == "skip" else progress.nonfinite
+        if guard == "stop" or too_often >= MOST_IN_A_ROW:
+            self.give_up(what)
+        if guard == "skip":
+            self.reporter.say(f"{what} (epoch {progress.epoch}): the step is left out")
             return
+        last = self.run.checkpoints / "last.json"
+        load_checkpoint(
+            last,
+            model=self.experiment.model,
+            optimizer=self.experiment.optimizer,
+            rng=self.experiment.rng,
+            average=self.stepper.average,
+        )
+        self.reporter.say(f"{what} (epoch {progress.epoch}): weights and optimizer of {last}")
+
+    def give_up(self, what: str) -> None:
+        """Raise `TrainingError`: nothing good comes after a loss that is no number."""
         last = self.run.checkpoints / "last.json"
         raise TrainingError(
             f"{what} (epoch {self.progress.epoch}); a smaller optimizer.lr (now "
@@ -163,38 +273,83 @@ class Session:
             + (f"The last checkpoint is {last}" if last.exists() else "There is no checkpoint yet")
         )
 
-    def figures(self, recent: Average, seconds: float) -> dict[str, float]:
-        """Metrics of the steps since the last point."""
-        return recent.metrics("train") | {
-            "lr": self.experiment.optimizer.param_groups[0]["lr"],
-            "throughput/samples_per_s": recent.count / seconds,
-        }
+    # ---- how good the model is ---------------------------------------------------------------
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Put the average of the weights, if there is one, into the model for a while."""
+        average = self.stepper.average
+        return average.applied() if average is not None else nullcontext()
 
     def evaluate(self, loader: Any, part: str) -> Evaluation:
         """Evaluate the model as it is."""
         return evaluate(self.experiment, loader, part=part, on_batch=self.interruption.check)
 
+    def validate(self) -> None:
+        """Validate, keep the model if it is the best so far, and see whether to go on."""
+        figures = self.whole.metrics("train")
+        with self.averaged():
+            if (val := self.experiment.data.val) is not None:
+                self.figures = self.evaluate(val, "val").metrics
+                if (
+                    not math.isfinite(self.figures["val/loss"])
+                    and self.settings.nan_guard == "stop"
+                ):
+                    self.give_up(f"the validation loss became {self.figures['val/loss']}")
+                self.log(self.figures)
+                self.reporter.validated(self.figures)
+                figures |= self.figures
+            self.progress.validated = self.progress.step
+            value = figures[self.settings.monitor]
+            if isinstance(self.experiment.schedule, ReduceLROnPlateau):
+                self.experiment.schedule.step(value)
+            self.keep_best(value)
+        self.tell("on_validation_end", figures)
+        self.consider_stopping(value)
+
     def keep_best(self, value: float) -> None:
         """Keep the model if the monitored metric is the best so far (a loss: the lowest)."""
-        best = self.progress.best
-        lower = self.settings.monitor.endswith("loss")
-        better = best is None or (value < best if lower else value > best)
-        if better or self.experiment.task.keeps_last:
-            self.progress.best, self.progress.best_epoch = value, self.progress.epoch
-            save_best(self.run.weights, self.experiment.model, self.experiment.data)
+        progress, experiment = self.progress, self.experiment
+        if experiment.task.keeps_last or self._better(value, progress.best):
+            progress.best, progress.best_epoch = value, progress.epoch
+            progress.best_step = progress.step
+            self.files.write(self.run.weights, best_model(experiment.model, experiment.data))
 
-    def checkpoint(self) -> None:
-        """Write where the training stands."""
-        save_checkpoint(
-            self.run.checkpoints,
-            model=self.experiment.model,
-            optimizer=self.experiment.optimizer,
-            rng=self.experiment.rng,
-            progress=vars(self.progress),
-        )
+    def consider_stopping(self, value: float) -> None:
+        """Stop early where the monitored metric has not become better for long enough."""
+        progress, early = self.progress, self.settings.early_stop
+        if early is None:
+            return
+        margin = early.min_delta * (1.0 if self._lower else -1.0)
+        if self._better(value + margin, progress.reference):
+            progress.reference, progress.waited = value, 0
+            return
+        progress.waited += 1
+        if progress.waited >= early.patience:
+            self.stop(
+                f"early stop: {self.settings.monitor} has not been better than in epoch "
+                f"{progress.best_epoch} for {progress.waited} validations"
+            )
+
+    @property
+    def _lower(self) -> bool:
+        return self.settings.monitor.endswith("loss")
+
+    def _better(self, value: float, best: float | None) -> bool:
+        if not math.isfinite(value):
+            return False
+        return best is None or (value < best if self._lower else value > best)
 
     def test(self) -> dict[str, float]:
-        """Evaluate the best model on the test samples."""
+        """Evaluate the best model on the test samples.
+
+        Raises
+        ------
+        TrainingError
+            No validation found a model that could be kept.
+        """
+        self.files.close()
+        if self.progress.best is None:
+            self.give_up(f"no validation gave a number for {self.settings.monitor}")
         model = self.experiment.model
         last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         arrays, _ = read_arrays(self.run.weights)
@@ -208,3 +363,71 @@ class Session:
         self.confusion = found.confusion
         self.log(found.metrics)
         return found.metrics
+
+    # ---- where the training stands -----------------------------------------------------------
+
+    def checkpoint(self, name: str = "last") -> None:
+        """Write where the training stands; a later one is written where this one cannot be."""
+        before, self.progress.saved = self.progress.saved, self.progress.step
+        if name != "last":
+            self.progress.saved = before  # a checkpoint that was not due replaces none that is
+        path = self.files.checkpoint(
+            self.experiment, self.journal, self.state(), average=self.stepper.average, name=name
+        )
+        if path is not None:
+            self.tell("on_checkpoint", path)
+
+    def restore(self, path: Path) -> None:
+        """Go to where a checkpoint stands.
+
+        Raises
+        ------
+        CheckpointError
+            It is damaged, or of another config; nothing has been changed.
+        """
+        experiment = self.experiment
+        state = load_checkpoint(
+            path,
+            model=experiment.model,
+            optimizer=experiment.optimizer,
+            rng=experiment.rng,
+            average=self.stepper.average,
+        )
+        plateau, callbacks = state.pop("plateau"), state.pop("callbacks")
+        del state["journal"]  # the journal was opened with it
+        self.whole.load_state_dict(state.pop("whole"))
+        self.recent.load_state_dict(state.pop("recent"))
+        self.figures = state.pop("figures")
+        for callback, kept in zip(self.callbacks, callbacks, strict=True):
+            callback.load_state_dict(kept)
+        vars(self.progress).update(vars(Progress.restore(state)))
+        self._before = self.progress.seconds
+        if isinstance(experiment.schedule, Schedule):
+            experiment.schedule.set_step(self.progress.step)
+        elif experiment.schedule is not None:
+            experiment.schedule.load_state_dict(plateau)
+
+    def state(self) -> dict[str, Any]:
+        """Return, as plain data, where the training stands."""
+        schedule = self.experiment.schedule
+        plateau = schedule.state_dict() if isinstance(schedule, ReduceLROnPlateau) else None
+        return {
+            **vars(self.progress),
+            "whole": self.whole.state_dict(),
+            "recent": self.recent.state_dict(),
+            "figures": self.figures,
+            "plateau": plateau,
+            "journal": self.journal.count,
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+        }
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds that ``"HH:MM:SS"`` or ``"DD:HH:MM:SS"`` means.
+
+    >>> seconds_of("01:00:30"), seconds_of("1:00:00:00")
+    (3630.0, 86400.0)
+    """
+    parts = [int(part) for part in text.split(":")]
+    units = (1, 60, 3600, 86400)[: len(parts)]
+    return float(sum(n * unit for n, unit in zip(reversed(parts), units, strict=True)))

@@ -6,6 +6,8 @@ data: classes are to be told apart, numbers to be predicted.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -18,6 +20,7 @@ from minidl.nn import CrossEntropyLoss, MSELoss
 from minidl.nn.functional import binary_cross_entropy_with_logits, one_hot, sigmoid
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import mean, sum
+from minidl.optim import scale_grad_
 from minidl.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class Task:
     normalizes: ClassVar[bool] = True
     #: Whether there is an accuracy, and a confusion matrix.
     classifies: ClassVar[bool] = False
+    #: Whether the gradients of several batches can make one step.
+    accumulates: ClassVar[bool] = True
     #: Whether the last model counts as the best: where no figure tells better from worse.
     keeps_last: ClassVar[bool] = False
 
@@ -63,20 +68,27 @@ class Task:
         raise NotImplementedError
 
     def step(
-        self,
-        experiment: Experiment,
-        inputs: Any,
-        targets: Any,
-        guard: Guard,
-    ) -> Outcome:
-        """Take one optimizer step."""
+        self, experiment: Experiment, batches: Sequence[tuple[Any, Any]], guard: Guard
+    ) -> list[Outcome]:
+        """Take one optimizer step from the gradients of one or several batches.
+
+        Several count as if they were one: each mean over a batch has that batch's weight.
+        """
         experiment.optimizer.zero_grad()
-        loss, outcome = self.outcome(experiment, inputs, targets)
-        guard.loss(outcome.loss)
-        loss.backward()
+        # One batch needs no weighing, and so has the bits that it always had.
+        weighed = len(batches) > 1 and getattr(experiment.loss, "reduction", "mean") != "sum"
+        outcomes = []
+        for inputs, targets in batches:
+            loss, outcome = self.outcome(experiment, inputs, targets)
+            guard.loss(outcome.loss)
+            (loss * outcome.weight if weighed else loss).backward()
+            outcomes.append(outcome)
+        total = math.fsum(outcome.weight for outcome in outcomes)
+        if weighed and total:
+            scale_grad_(experiment.model.parameters(), 1.0 / total)
         guard.gradients()
         experiment.optimizer.step()
-        return outcome
+        return outcomes
 
     def check(self, model: Any, data: Data) -> None:
         """Hold the model's output against the data.
@@ -262,6 +274,7 @@ class Adversarial(Task):
     """
 
     normalizes: ClassVar = False
+    accumulates: ClassVar = False
     keeps_last: ClassVar = True
 
     @checked
@@ -280,13 +293,10 @@ class Adversarial(Task):
         return fake, real_loss, _judged(model(fake.detach()), 0.0)
 
     def step(
-        self,
-        experiment: Experiment,
-        inputs: Any,
-        targets: Any,
-        guard: Guard,
-    ) -> Outcome:
+        self, experiment: Experiment, batches: Sequence[tuple[Any, Any]], guard: Guard
+    ) -> list[Outcome]:
         """Take a step of the discriminator, then one of the generator."""
+        ((inputs, _),) = batches
         optimizer, model = experiment.optimizer, self._model(experiment)
         optimizer.zero_grad()
         fake, real_loss, fake_loss = self._losses(experiment, inputs)
@@ -303,7 +313,7 @@ class Adversarial(Task):
             parameter.grad = None
         guard.gradients()
         optimizer.step()
-        return Outcome(first.item() + second.item(), float(len(inputs)), len(inputs))
+        return [Outcome(first.item() + second.item(), float(len(inputs)), len(inputs))]
 
     def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
         """Return the sum of both losses."""

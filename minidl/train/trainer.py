@@ -1,9 +1,9 @@
 """The trainer: a config in, a run directory out.
 
 `Trainer.run` is the whole story in order: build everything (so that mistakes are found before
-anything exists), make the run directory, start the journal and the tracking, train epoch by
-epoch (`minidl.train.session`), evaluate the best model on the test samples, and end the run
-truthfully, however it ended.
+anything exists), make the run directory or take up the one that is there, start the journal and
+the tracking, train (`minidl.train.session`), evaluate the best model on the test samples, and end
+the run truthfully, however it ended.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 from minidl.train.build import build
-from minidl.train.config import Config
+from minidl.train.callbacks import Callback
+from minidl.train.config import Config, load_config
 from minidl.train.interruption import Interrupted, Interruption
 from minidl.train.journal import Journal, read_journal
+from minidl.train.progress import Progress
 from minidl.train.publish import hand_over, require_tracking, start_tracking
-from minidl.train.reporter import Reporter, figure
+from minidl.train.reporter import Closing, Reporter, reporter_for
 from minidl.train.reports import plots
 from minidl.train.reports.sheet import contact_sheet
+from minidl.train.resume import changed_environment, check_overrides, newest_checkpoint
 from minidl.train.run_directory import RunDirectory
-from minidl.train.session import Progress, Session, TrainingError
+from minidl.train.run_files import RunFiles
+from minidl.train.session import Session, TrainingError, seconds_of
 from minidl.train.tracking import Tracker, TrackingReport
 
 __all__ = ["Progress", "Result", "Trainer", "TrainingError"]
@@ -31,12 +35,13 @@ __all__ = ["Progress", "Result", "Trainer", "TrainingError"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
     """How a run ended.
 
     ``status`` is MLflow's word for it; ``exit_status`` is 0, or tells a shell of a signal.
-    ``seconds`` is the time of the whole run, ``samples_per_s`` the rate of its training alone.
+    ``seconds`` is the time of the whole run, over all attempts, ``samples_per_s`` the rate of this
+    attempt's training alone. ``error`` says what went wrong in a run that failed.
     """
 
     status: Status
@@ -47,6 +52,7 @@ class Result:
     samples_per_s: float = 0.0
     tracking: TrackingReport | None = None
     exit_status: int = 0
+    error: str | None = None
 
 
 class Trainer:
@@ -60,6 +66,8 @@ class Trainer:
         The changes that were made to it on the command line, for the record.
     reporter
         Where progress goes; the terminal by default.
+    callbacks
+        Are told what happens, beside those that the config names.
 
     Raises
     ------
@@ -73,13 +81,52 @@ class Trainer:
         *,
         overrides: Sequence[str] = (),
         reporter: Reporter | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config = config
         self.overrides = overrides
-        self.reporter = Reporter() if reporter is None else reporter
+        self.reporter = reporter_for() if reporter is None else reporter
+        self.callbacks = tuple(callbacks)
         require_tracking(config)
         self.experiment = build(config)
         self.progress = Progress()
+        self._resumes: RunDirectory | None = None
+
+    @classmethod
+    def resume(
+        cls,
+        directory: Path,
+        overrides: Sequence[str] = (),
+        *,
+        reporter: Reporter | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Trainer:
+        """Return a trainer whose `run` goes on with a run that was interrupted.
+
+        The run ends as it would have without the interruption: same weights, same journal.
+
+        Parameters
+        ----------
+        directory
+            Of the run.
+        overrides
+            Changes that leave it the same training: ``data.root=…``, ``trainer.epochs=20``.
+
+        Raises
+        ------
+        CheckpointError
+            The directory is no run.
+        ConfigError
+            Its config, so changed, cannot be built.
+        ValueError
+            A change would make it another training.
+        """
+        run = RunDirectory.open(directory)
+        check_overrides(overrides)
+        config = load_config(run.config, overrides)
+        trainer = cls(config, overrides=overrides, reporter=reporter, callbacks=callbacks)
+        trainer._resumes = run
+        return trainer
 
     def run(self) -> Result:
         """Train to the end, or until a signal.
@@ -93,124 +140,187 @@ class Trainer:
         ------
         TrainingError
             The loss is no longer a finite number.
+        RunInUseError
+            Another process trains the run that is to be resumed.
+        CheckpointError
+            The run to be resumed has no whole checkpoint, or one of another config.
         """
-        status: Status = "FAILED"
-        exit_status = 0
-        metrics: dict[str, float] = {}
-        tracker: Tracker | None = None
-        report: TrackingReport | None = None
         # Listening from the first file to the last: what a signal finds begun is ended truthfully.
         with Interruption() as interruption:
-            run = RunDirectory.create(self.config, self.overrides)
-            started = time.perf_counter()
+            run = self._resumes or RunDirectory.create(self.config, self.overrides)
+            with run.locked():
+                return self._run(run, interruption)
+
+    def _run(self, run: RunDirectory, interruption: Interruption) -> Result:
+        checkpoint = self._take_up(run)
+        result = Result("FAILED", run.root, exit_status=1)
+        tracker: Tracker | None = None
+        started = time.perf_counter()
+        try:
+            tracker = start_tracking(self.config, self.experiment, run, say=self.reporter.say)
+            self._train(run, checkpoint, tracker, interruption, result)
+        except BaseException as error:
+            result.error = str(error) or type(error).__name__
+            raise
+        finally:
             try:
-                tracker = start_tracking(self.config, self.experiment, run, say=self.reporter.say)
-                with Journal(run.journal) as journal, self.reporter:
-                    session = self._session(run, journal, tracker, interruption)
-                    try:
-                        session.train()
-                        metrics = session.test()
-                        status = "FINISHED"
-                    except Interrupted as signal:
-                        # Set first: a second signal may come while the checkpoint is written.
-                        status, exit_status = "KILLED", signal.exit_status
-                        session.checkpoint()
-                        self.reporter.say(
-                            f"interrupted by {signal}: checkpoint in {run.checkpoints}"
-                        )
-                    except KeyboardInterrupt:
-                        status, exit_status = "KILLED", 130
-                        self.reporter.say("interrupted again: no checkpoint written")
-                    self._draw(run, session)
-                    if tracker is not None:
-                        hand_over(
-                            tracker,
-                            self.config,
-                            self.experiment,
-                            run,
-                            best_epoch=self.progress.best_epoch,
-                        )
+                result.tracking = tracker.finish(result.status) if tracker is not None else None
             finally:
-                try:
-                    report = tracker.finish(status) if tracker is not None else None
-                finally:
-                    seconds = time.perf_counter() - started
-                    self._summarize(run, status, seconds, metrics, report)
-        result = Result(
-            status,
-            run.root,
-            metrics,
-            best_epoch=self.progress.best_epoch,
-            seconds=seconds,
-            samples_per_s=session.samples / session.seconds if session.seconds else 0.0,
-            tracking=report,
-            exit_status=exit_status,
-        )
-        self._close(result)
+                result.seconds += time.perf_counter() - started
+                self._summarize(run, result)
+                self._close(result)
         return result
 
-    def _session(
+    def _train(
         self,
         run: RunDirectory,
-        journal: Journal,
+        checkpoint: tuple[str, int] | None,
         tracker: Tracker | None,
         interruption: Interruption,
-    ) -> Session:
-        return Session(
-            self.config,
-            self.experiment,
-            self.progress,
-            self.reporter,
-            run,
-            journal,
-            tracker,
-            interruption,
-        )
-
-    def _summarize(
-        self,
-        run: RunDirectory,
-        status: Status,
-        seconds: float,
-        metrics: dict[str, float],
-        report: TrackingReport | None,
+        result: Result,
     ) -> None:
+        """Train and test, and note in ``result`` how it went."""
+        files = RunFiles(run, say=self.reporter.say)
+        with self._journal(run, files, checkpoint) as journal, self.reporter:
+            session = Session(
+                *(self.config, self.experiment, self.progress, self.reporter, run, journal),
+                *(files, tracker, interruption, self.callbacks),
+            )
+            if checkpoint is not None:
+                session.restore(run.checkpoints / checkpoint[0])
+                result.seconds = self.progress.seconds
+            self._greet(run, resumed=checkpoint is not None)
+            try:
+                session.train()
+                result.metrics = session.test()
+                result.status, result.exit_status = "FINISHED", 0
+            except Interrupted as signal:
+                # Set first: a second signal may come while the checkpoint is written.
+                result.status, result.exit_status = "KILLED", signal.exit_status
+                session.checkpoint("interrupted")
+                self.reporter.say(
+                    f"interrupted by {signal}: checkpoint in {run.checkpoints}; "
+                    f"go on with it by `minidl resume {run.root}`"
+                )
+            except KeyboardInterrupt:
+                result.status, result.exit_status = "KILLED", 130
+                self.reporter.say("interrupted again: no checkpoint written")
+            if session.seconds:
+                result.samples_per_s = session.samples / session.seconds
+            self._draw(run, session)
+            if tracker is not None:
+                best = self.progress.best_epoch
+                hand_over(tracker, self.config, self.experiment, run, best_epoch=best)
+
+    # ---- taking up -------------------------------------------------------------------------
+
+    def _take_up(self, run: RunDirectory) -> tuple[str, int] | None:
+        """Return the checkpoint to go on from, and its place in the journal."""
+        if self._resumes is None:
+            return None
+        found = newest_checkpoint(run, self.reporter.say)
+        for change in changed_environment(run):
+            self.reporter.say(f"{change}: the last bits may differ from an uninterrupted run's")
+        run.summary.unlink(missing_ok=True)  # it is not true any more
+        if self.overrides:
+            run.config.write_text(self.config.to_yaml(), encoding="utf-8")
+            with run.overrides.open("a", encoding="utf-8") as file:
+                file.write("".join(f"{override}\n" for override in self.overrides))
+        return found
+
+    def _journal(
+        self, run: RunDirectory, files: RunFiles, checkpoint: tuple[str, int] | None
+    ) -> Journal:
+        def differs(entry: object) -> None:
+            self.reporter.say(
+                "this machine does not repeat the interrupted training bit for bit: the journal "
+                f"is written anew from step {self.progress.step}"
+            )
+
+        position = None if self._resumes is None else checkpoint[1] if checkpoint else 0
+        journal = Journal(
+            run.journal, position=position, on_trouble=files.trouble, on_difference=differs
+        )
+        if self._resumes is not None and self.overrides:
+            journal.forget_expected()  # what came after may be something else now
+        return journal
+
+    def _greet(self, run: RunDirectory, *, resumed: bool) -> None:
+        data = self.experiment.data
+        self.reporter.say(
+            f"{data.name}: {len(data.train.dataset):,} training, "
+            f"{len(data.val.dataset) if data.val else 0:,} validation, "
+            f"{len(data.test.dataset):,} test samples; "
+            f"{sum(p.numel() for p in self.experiment.model.parameters()):,} parameters; "
+            f"run directory {run.root}"
+        )
+        settings = self.config.trainer
+        self.reporter.run_begins(
+            total_steps=self.experiment.total_steps,
+            epochs=settings.epochs,
+            max_seconds=seconds_of(settings.max_time) if settings.max_time else None,
+            first_step=self.progress.step,
+            monitor=settings.monitor,
+            directory=str(run.root),
+        )
+        if resumed:
+            if self.overrides:
+                self.progress.stopped = ""  # it may now go on beyond where it stopped
+            self.reporter.say(
+                f"going on in epoch {self.progress.epoch}, after step {self.progress.step}"
+            )
+        elif self._resumes is not None:
+            self.reporter.say("interrupted before its first checkpoint: from the beginning")
+
+    # ---- what is left of a run -------------------------------------------------------------
+
+    def _summarize(self, run: RunDirectory, result: Result) -> None:
+        tracking = result.tracking
         run.finish(
             {
-                "status": status,
-                "seconds": round(seconds, 3),
+                "status": result.status,
+                "seconds": round(result.seconds, 3),
                 "epochs": self.progress.epoch,
                 "steps": self.progress.step,
                 "best_epoch": self.progress.best_epoch,
-                "metrics": metrics,
-                "mlflow_run_id": report.run_id if report else None,
+                "best_step": self.progress.best_step,
+                "stopped": self.progress.stopped,
+                "metrics": result.metrics,
+                "mlflow_run_id": tracking.run_id if tracking is not None else None,
             }
         )
-
-    # ---- what is left of a run -------------------------------------------------------------
 
     def _draw(self, run: RunDirectory, session: Session) -> None:
         if not plots.plots_available():
             self.reporter.say("no plots: matplotlib is wanted (pip install 'minidl[plot]')")
-        else:
-            monitor = self.config.trainer.monitor
-            entries = read_journal(run.journal)
-            plots.plot_curves(entries, run.plots / "curves.png", monitor=monitor)
-            if session.confusion is not None:
-                classes = self.experiment.data.classes
-                plots.plot_confusion(session.confusion, classes, run.plots / "confusion.png")
-            for name, rows in session.pictures.items():
-                contact_sheet(rows, run.plots / f"{name}.png")
+            return
+        entries = read_journal(run.journal)
+        plots.plot_curves(entries, run.plots / "curves.png", monitor=self.config.trainer.monitor)
+        if session.confusion is not None:
+            classes = self.experiment.data.classes
+            plots.plot_confusion(session.confusion, classes, run.plots / "confusion.png")
+        for name, rows in session.pictures.items():
+            contact_sheet(rows, run.plots / f"{name}.png")
 
     def _close(self, result: Result) -> None:
-        rows = {name: figure(name, value) for name, value in result.metrics.items()}
-        if result.best_epoch:
-            rows["best epoch"] = f"{result.best_epoch} (by {self.config.trainer.monitor})"
-        rows["time"] = f"{result.seconds:.1f} s"
-        if result.samples_per_s:
-            rows["samples/s"] = f"{result.samples_per_s:,.0f} in training"
-        rows["run directory"] = str(result.directory)
-        if result.tracking is not None and result.tracking.run_id is not None:
-            rows["MLflow run"] = result.tracking.run_id
-            rows["open MLflow"] = result.tracking.open_command
-        self.reporter.table(f"run {result.status}", rows)
+        progress, tracking = self.progress, result.tracking
+        tracked = tracking is not None and tracking.run_id is not None
+        self.reporter.run_ends(
+            Closing(
+                result.status,
+                str(result.directory),
+                result.metrics,
+                monitor=self.config.trainer.monitor,
+                best_epoch=progress.best_epoch,
+                best_step=progress.best_step,
+                best=progress.best,
+                epochs=progress.epoch,
+                steps=progress.step,
+                seconds=result.seconds,
+                samples_per_s=result.samples_per_s,
+                exit_status=result.exit_status,
+                mlflow_run_id=tracking.run_id if tracking is not None else None,
+                mlflow_command=tracking.open_command if tracking is not None and tracked else None,
+                error=result.error,
+            )
+        )

@@ -10,7 +10,7 @@ import json
 import os
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, Strict
 
 from minidl.train.config.nodes import KeyPath, Source
 from minidl.train.config.problems import ConfigError
@@ -22,24 +22,56 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Size: TypeAlias = Annotated[int, Field(ge=1)]
 
 
+#: How often: ``[500, steps]`` or ``[1, epochs]``; see `minidl.train.triggers`.
+Often: TypeAlias = Annotated[tuple[Size, Literal["steps", "epochs"]], Strict(False)]
+
+
 class EarlyStop(Section):
-    """When to stop before the last epoch."""
+    """When to stop before the end."""
 
     patience: Size
-    """Epochs without a better value of the monitored metric."""
+    """Validations without a better value of the monitored metric."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """By how much a value must be better to count."""
+
+
+class Averaging(Section):
+    """An exponential moving average of the weights, which is validated and kept in their place."""
+
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """What stays of the average at each step."""
 
 
 class TrainerSection(Section):
     """How long to train, what to watch, and where to write."""
 
-    epochs: Size = 5
-    """Passes over the training samples."""
+    max_steps: Size | None = None
+    """Optimizer steps to train for at most."""
+    max_time: Annotated[str, Field(pattern=r"^(\d+:)?\d{1,2}:\d{2}:\d{2}$")] | None = None
+    """Time to train for at most, over all attempts: "HH:MM:SS" or "DD:HH:MM:SS"."""
+    epochs: Size | None = Field(
+        default_factory=lambda given: None if given.get("max_steps") or given.get("max_time") else 5
+    )
+    """Passes over the training samples; 5 where nothing else ends the training."""
+    accumulate: Size = 1
+    """Batches whose gradients make one step."""
+    validate_every: Often = (1, "epochs")
+    """How often the model is validated, and kept if it is the best so far."""
+    checkpoint_every: Often = (1, "epochs")
+    """How often the state of the training is written, to be taken up from there."""
     monitor: Metric = "val/accuracy"
-    """The metric that tells the best checkpoint, and when to stop early."""
-    clip_norm: Positive | None = None
-    """Scale gradients down to this norm where theirs is larger."""
+    """The metric that tells the best model, and when to stop early."""
     early_stop: EarlyStop | None = None
     """Stop when the monitored metric no longer gets better."""
+    ema: Averaging | None = None
+    """Validate and keep a moving average of the weights."""
+    clip_norm: Positive | None = None
+    """Scale gradients down to this norm where theirs is larger."""
+    clip_value: Positive | None = None
+    """Cut each gradient's elements at plus and minus this value."""
+    nan_guard: Literal["stop", "skip", "rollback"] = "stop"
+    """What to do where loss or gradients are no numbers: end the run, leave the step out, or go
+    back to the weights of the last checkpoint and on with the next batch."""
     log_every: Size = 50
     """Steps between two points of the training metrics."""
     run_root: str = "runs"

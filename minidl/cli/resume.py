@@ -1,0 +1,35 @@
+"""``minidl resume RUN [key=value …]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minidl.cli.failure import fail, failures
+from minidl.cli.train import Overrides, run_to_its_end
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of the run.")],
+    overrides: Overrides = None,
+) -> None:
+    """Go on with a run that was interrupted, as if it had not been.
+
+    Of its config only where things are and how long it trains can be changed: data.root,
+    trainer.epochs, trainer.max_steps, trainer.max_time, trainer.early_stop, tracking.
+    """
+    with failures():
+        from minidl.train.run_directory import RunDirectory
+        from minidl.train.trainer import Trainer
+
+        changes = overrides or []
+        if RunDirectory.open(run).status() == "FINISHED" and not changes:
+            print(f"{run} has finished already; trainer.epochs=N makes it longer")
+            raise typer.Exit(0)
+        try:
+            trainer = Trainer.resume(run, changes)
+        except ValueError as error:
+            fail(str(error), 2)
+        run_to_its_end(trainer)

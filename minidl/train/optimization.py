@@ -1,0 +1,104 @@
+"""One optimizer step: gradients of one or several batches, held finite, clipped, and taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+from minidl.optim import AveragedModel, clip_grad_norm_, clip_grad_value_
+from minidl.optim.clipping import gradients_of
+from minidl.train.build import Experiment
+from minidl.train.config import TrainerSection
+from minidl.train.tasks import Outcome
+
+#: So many steps in a row without a finite gradient will not get better by themselves.
+MOST_IN_A_ROW = 10
+
+
+class NonFiniteError(ArithmeticError):
+    """Loss or gradients of a step are no numbers; the message says which."""
+
+
+class Stepper:
+    """Takes steps; what the trainer's settings say of a step is done here.
+
+    Parameters
+    ----------
+    before_step
+        Called between the backward pass and the optimizer, before gradients are clipped.
+
+    Attributes
+    ----------
+    average : AveragedModel or None
+        The moving average of the weights, if the settings want one.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        settings: TrainerSection,
+        *,
+        before_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.experiment, self.settings = experiment, settings
+        self.before_step = before_step
+        self.average = (
+            AveragedModel(experiment.model, settings.ema.decay, use_buffers=True)
+            if settings.ema
+            else None
+        )
+
+    def step(self, batches: Sequence[tuple[Any, Any]]) -> list[Outcome]:
+        """Take one step from these batches; return what each gave.
+
+        Raises
+        ------
+        NonFiniteError
+            Loss or gradients are no numbers; unless the guard is ``stop``, the model is as it was.
+        """
+        experiment = self.experiment
+        # A forward pass moves running statistics, and may fill them with what is no number.
+        buffers = {} if self.settings.nan_guard == "stop" else self._buffers()
+        try:
+            outcomes = experiment.task.step(experiment, batches, self)
+        except NonFiniteError:
+            for name, buffer in experiment.model.named_buffers():
+                if name in buffers:
+                    buffer.copy_(buffers[name])
+            raise
+        if self.average is not None:
+            self.average.update()
+        return outcomes
+
+    def _buffers(self) -> dict[str, Array]:
+        return {name: b.numpy().copy() for name, b in self.experiment.model.named_buffers()}
+
+    # What a task calls within a step: it is the task's `Guard`.
+
+    def loss(self, value: float) -> None:
+        """Refuse a loss that is no number."""
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the loss became {value}")
+
+    def gradients(self) -> None:
+        """Hold the gradients finite if they are guarded, and clip them."""
+        parameters = list(self.experiment.model.parameters())
+        if self.settings.nan_guard != "stop" and not _finite(gradients_of(parameters)):
+            raise NonFiniteError("a gradient is no finite number")
+        self.before_step()
+        if self.settings.clip_value is not None:
+            clip_grad_value_(parameters, self.settings.clip_value)
+        if self.settings.clip_norm is not None:
+            clip_grad_norm_(parameters, self.settings.clip_norm)
+
+
+def _finite(gradients: list[Array]) -> bool:
+    # A sum is one pass without an array of truths; where it overflows, the elements decide.
+    return all(
+        bool(np.isfinite(total := g.sum())) or (np.isinf(total) and bool(np.isfinite(g).all()))
+        for g in gradients
+    )
