@@ -85,6 +85,11 @@ def model_bytes(model: Module, metadata: Mapping[str, str]) -> bytes:
     return _bytes_of({name: t.numpy() for name, t in model.state_dict().items()}, metadata)
 
 
+def save_model(path: Path, model: Module, metadata: Mapping[str, str]) -> None:
+    """Write what `model_bytes` returns, atomically."""
+    write_atomically(path, model_bytes(model, metadata))
+
+
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a safetensors file: its arrays and its metadata.
 
@@ -199,7 +204,7 @@ def load_checkpoint(
     # A copy: these share the memory that is about to be written.
     before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), rng.bit_generator.state))
     try:
-        if (manifest["averaged"] is None) != (average is None):
+        if (manifest.get("averaged") is None) != (average is None):
             raise ValueError(
                 f"it was written {'without' if average else 'with'} an average of the weights"
             )
@@ -243,6 +248,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     seal = manifest.pop("seal", None)
     if seal != _seal(manifest):
         raise CheckpointError(f"{path}: damaged: it does not match its own SHA-256")
+    kinds = {"file": str, "sha256": str, "optimizer": dict, "rng": dict, "progress": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest.get(key), kind):
+            raise CheckpointError(
+                f"{path}: not a checkpoint's manifest ({key!r} is {manifest.get(key)!r})"
+            )
     return manifest
 
 

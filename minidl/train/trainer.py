@@ -167,6 +167,7 @@ class Trainer:
                 result.tracking = tracker.finish(result.status) if tracker is not None else None
             finally:
                 result.seconds += time.perf_counter() - started
+                result.best_epoch = self.progress.best_epoch
                 self._summarize(run, result)
                 self._close(result)
         return result

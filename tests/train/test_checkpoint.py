@@ -20,14 +20,16 @@ from safetensors.numpy import load_file, save_file
 
 from minidl import nn
 from minidl.nn.functional import cross_entropy
-from minidl.optim import SGD, Adam, AdamW, CosineAnnealingLR, Optimizer
+from minidl.optim import SGD, Adam, AdamW, AveragedModel, CosineAnnealingLR, Optimizer
 from minidl.tensor import Tensor
 from minidl.train.checkpoint import (
     CheckpointError,
+    checkpoints_in,
     load_checkpoint,
+    model_bytes,
     read_arrays,
     save_checkpoint,
-    save_model,
+    verify_checkpoint,
     write_atomically,
 )
 
@@ -186,14 +188,77 @@ def test_nothing_is_pickled(saved: Path) -> None:
     json.loads(saved.read_bytes())
 
 
-def test_only_the_latest_state_is_kept(tmp_path: Path) -> None:
+def test_the_latest_two_states_are_kept(tmp_path: Path) -> None:
     state = make()
     (tmp_path / "state-0123.safetensors.part").write_bytes(b"a crash left this")
+    before: list[str] = []
+    for step in range(1, 4):
+        state.train(1)
+        path = state.save(tmp_path, step=step)
+        named = json.loads(path.read_bytes())["file"]
+        manifests = ["last.json", *(["previous.json"] if before else [])]
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*manifests, *before, named])
+        assert [p.name for p in checkpoints_in(tmp_path)] == manifests
+        before = [named]
+    # The one before is whole, and is what it was.
+    assert verify_checkpoint(tmp_path / "previous.json") == {"step": 2}
+    assert make(seed=1).load(tmp_path / "previous.json") == {"step": 2}
+
+
+def test_the_furthest_training_comes_first(tmp_path: Path) -> None:
+    state = make()
+    state.save(tmp_path, step=3)
+    save_checkpoint(
+        tmp_path,
+        model=state.model,
+        optimizer=state.optimizer,
+        rng=state.rng,
+        progress={"step": 5},
+        name="interrupted",
+    )
+    assert [p.name for p in checkpoints_in(tmp_path)] == ["interrupted.json", "last.json"]
+    state.train(1)
+    state.save(tmp_path, step=7)
+    assert [p.name for p in checkpoints_in(tmp_path)] == [
+        *("last.json", "interrupted.json", "previous.json")
+    ]
+    for path in checkpoints_in(tmp_path):
+        verify_checkpoint(path)
+
+
+def test_an_average_of_the_weights_comes_back(tmp_path: Path) -> None:
+    state, other = make(), make(seed=2)
+    average = AveragedModel(state.model, 0.9, use_buffers=True)
     for _ in range(3):
         state.train(1)
-        path = state.save(tmp_path)
-        named = json.loads(path.read_bytes())["file"]
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["last.json", named]
+        average.update()
+
+    def save(average: AveragedModel | None) -> Path:
+        return save_checkpoint(
+            tmp_path,
+            model=state.model,
+            optimizer=state.optimizer,
+            rng=state.rng,
+            progress={},
+            average=average,
+        )
+
+    def load(average: AveragedModel | None) -> None:
+        load_checkpoint(
+            path, model=other.model, optimizer=other.optimizer, rng=other.rng, average=average
+        )
+
+    path = save(average)
+    found = AveragedModel(other.model, 0.9, use_buffers=True)
+    load(found)
+    assert found.n_averaged == 3
+    for name, array in average.averages.items():
+        assert found.averages[name].tobytes() == array.tobytes()
+    with pytest.raises(CheckpointError, match="with an average"):
+        load(None)
+    path = save(None)
+    with pytest.raises(CheckpointError, match="without an average"):
+        load(found)
 
 
 def test_the_same_state_twice(tmp_path: Path) -> None:
@@ -279,13 +344,25 @@ def _edit(manifest: Path, *keys: str, value: Any = ...) -> None:
         del inner[keys[-1]]
     else:
         inner[keys[-1]] = value
-    manifest.write_text(json.dumps(data))
+    data.pop("seal", None)
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    manifest.write_text(json.dumps(data | {"seal": seal}))
 
 
-@pytest.mark.parametrize("format_", [0, 2, "1", None])
+@pytest.mark.parametrize("place", [0.05, 0.3, 0.5, 0.7, 0.95])
+def test_a_flipped_bit_of_the_manifest(saved: Path, place: float) -> None:
+    content = bytearray(saved.read_bytes())
+    content[int(place * len(content))] ^= 4
+    saved.write_bytes(content)
+    refused(saved)
+    assert checkpoints_in(saved.parent) == []
+
+
+@pytest.mark.parametrize("format_", [0, 1, "2", None])
 def test_another_format(saved: Path, format_: Any) -> None:
     _edit(saved, "format", value=format_)
-    assert f"format {format_!r}, wanted 1" in refused(saved)
+    assert f"format {format_!r}, wanted 2" in refused(saved)
 
 
 @pytest.mark.parametrize(
@@ -425,14 +502,15 @@ def test_whatever_fails_the_checkpoint_before_is_whole(
                 failed = True
         failures += failed
         other = make(seed=8)
-        progress = other.load(path)
+        newest = checkpoints_in(directory)[0]  # it may be previous.json, the new one missing yet
+        progress = other.load(newest)
         assert progress["step"] in ((2, 4) if failed else (4,))
         assert other.snapshot() == (before if progress["step"] == 2 else state.snapshot())
         # And the next one succeeds, and clears up.
         state.save(directory, step=5)
         assert other.load(path) == {"step": 5}
         assert [p.name for p in directory.iterdir() if p.suffix == ".part"] == []
-        assert len(list(directory.iterdir())) == 2
+        assert len(list(directory.iterdir())) <= 4
         if not failed:
             break
     assert failures > 8  # open, fsync, replace, open, fsync: twice over; and an unlink

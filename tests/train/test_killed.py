@@ -1,4 +1,4 @@
-"""Real trainings, killed outright at random moments and taken up again, end as if they had not been.
+"""Real trainings, killed at random moments and taken up again, end as if they had not been.
 
 Dropout, augmentation, accumulation, an average of the weights, batch norm's running statistics,
 prefetching, early stopping and a schedule are on: whatever has a state has to come back.

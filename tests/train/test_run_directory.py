@@ -29,7 +29,9 @@ def test_what_is_in_it(tiny: Load) -> None:
         "model/config.yaml",
         "overrides.txt",
         "plots",
+        "run.json",
     ]
+    assert len(run.uid) == 32
     assert run.source.read_text() == Path("tiny.yaml").read_text()
     assert run.overrides.read_text() == f"optimizer.lr=3e-3\n{TRACKED}\n"
     assert load_config(run.config) == config
