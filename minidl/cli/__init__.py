@@ -23,6 +23,7 @@ from minidl.cli.lr_find import lr_find
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.profile import profile
+from minidl.cli.resume import resume
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
 from minidl.cli.sweep import sweep

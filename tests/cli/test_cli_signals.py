@@ -21,9 +21,11 @@ import pytest
 from cli_process import command, environment, run_in
 
 from minidl.train.build import build
-from minidl.train.checkpoint import load_checkpoint
+from minidl.train.checkpoint import checkpoints_in, load_checkpoint
 from minidl.train.config import load_config
 from minidl.train.inference import Predictor
+
+pytest_plugins = ["cli_process"]
 
 needs_mlflow = [
     pytest.mark.mlflow,
@@ -93,7 +95,7 @@ def test_a_training_that_is_interrupted(
     assert summary["status"] == "KILLED"
     experiment = build(load_config(folder / "tiny.yaml"))
     progress = load_checkpoint(
-        folder / "runs/tiny/checkpoints/last.json",
+        checkpoints_in(folder / "runs/tiny/checkpoints")[0],
         model=experiment.model,
         optimizer=experiment.optimizer,
         rng=experiment.rng,
@@ -139,7 +141,7 @@ def test_killed_outright_the_last_checkpoint_is_whole(start: Start, folder: Path
     assert not (folder / "runs/tiny/summary.json").exists()
     experiment = build(load_config(folder / "tiny.yaml"))
     progress = load_checkpoint(
-        folder / "runs/tiny/checkpoints/last.json",
+        checkpoints_in(folder / "runs/tiny/checkpoints")[0],
         model=experiment.model,
         optimizer=experiment.optimizer,
         rng=experiment.rng,

@@ -26,9 +26,9 @@ from minidl.train.checkpoint import (
     CheckpointError,
     checkpoints_in,
     load_checkpoint,
-    model_bytes,
     read_arrays,
     save_checkpoint,
+    save_model,
     verify_checkpoint,
     write_atomically,
 )

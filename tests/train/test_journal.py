@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl.train.journal import Entry, Journal, clock_path, read_journal
@@ -51,6 +51,7 @@ def test_what_tells_of_the_machine_is_kept_apart(tmp_path):
     assert contents[0] == contents[1]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text(), st.floats()),
     st.integers(0, 2**53),
