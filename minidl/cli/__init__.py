@@ -28,7 +28,6 @@ from minidl.cli.runs import runs
 from minidl.cli.serve import serve
 from minidl.cli.sweep import sweep
 from minidl.cli.sync import sync
-from minidl.cli.resume import resume
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 
 from minidl.train import environment
 from minidl.train.build import Experiment
-from minidl.train.checkpoint import write_atomically
 from minidl.train.config import Config
 from minidl.train.config.sections import TrackingSection
 from minidl.train.journal import Entry, read_journal
@@ -124,7 +122,7 @@ def describe_config(config: Config, run: RunDirectory) -> RunDescription:
         uri = mlflow_uri.redacted(mlflow_uri.resolve_uri(section.uri))
         tags |= section.tags
     name = (section and section.run_name) or run.root.absolute().name
-    return RunDescription(run_uid(run), name, params=params, tags=tags, uri=uri)
+    return RunDescription(run.uid, name, params=params, tags=tags, uri=uri)
 
 
 def _datasets(config: Config, experiment: Experiment) -> list[DatasetInfo]:
@@ -141,14 +139,6 @@ def _datasets(config: Config, experiment: Experiment) -> list[DatasetInfo]:
         for context, loader in parts.items()
         if loader is not None
     ]
-
-
-def run_uid(run: RunDirectory) -> str:
-    """Return the run's own random name, made with it or now."""
-    path = run.root / "uid"
-    if not path.exists():
-        write_atomically(path, uuid.uuid4().hex.encode() + b"\n")
-    return path.read_text().strip()
 
 
 def hand_over(

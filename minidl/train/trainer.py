@@ -156,9 +156,24 @@ class Trainer:
         result = Result("FAILED", run.root, exit_status=1)
         tracker: Tracker | None = None
         started = time.perf_counter()
+        files = RunFiles(run, say=self.reporter.say)
         try:
-            tracker = start_tracking(self.config, self.experiment, run, say=self.reporter.say)
-            self._train(run, checkpoint, tracker, interruption, result)
+            with self._journal(run, files, checkpoint) as journal, self.reporter:
+                # After the journal, whose entries a resumed run sends again where they are missing.
+                tracker = start_tracking(self.config, self.experiment, run, say=self.reporter.say)
+                session = Session(
+                    *(self.config, self.experiment, self.progress, self.reporter, run, journal),
+                    *(files, tracker, interruption, self.callbacks),
+                )
+                if checkpoint is not None:
+                    session.restore(run.checkpoints / checkpoint[0])
+                    result.seconds = self.progress.seconds
+                self._greet(run, resumed=checkpoint is not None)
+                self._train(session, result)
+                self._draw(run, session)
+                if tracker is not None:
+                    best = self.progress.best_epoch
+                    hand_over(tracker, self.config, self.experiment, run, best_epoch=best)
         except BaseException as error:
             result.error = str(error) or type(error).__name__
             raise
@@ -172,46 +187,26 @@ class Trainer:
                 self._close(result)
         return result
 
-    def _train(
-        self,
-        run: RunDirectory,
-        checkpoint: tuple[str, int] | None,
-        tracker: Tracker | None,
-        interruption: Interruption,
-        result: Result,
-    ) -> None:
+    def _train(self, session: Session, result: Result) -> None:
         """Train and test, and note in ``result`` how it went."""
-        files = RunFiles(run, say=self.reporter.say)
-        with self._journal(run, files, checkpoint) as journal, self.reporter:
-            session = Session(
-                *(self.config, self.experiment, self.progress, self.reporter, run, journal),
-                *(files, tracker, interruption, self.callbacks),
+        run = session.run
+        try:
+            session.train()
+            result.metrics = session.test()
+            result.status, result.exit_status = "FINISHED", 0
+        except Interrupted as signal:
+            # Set first: a second signal may come while the checkpoint is written.
+            result.status, result.exit_status = "KILLED", signal.exit_status
+            session.checkpoint("interrupted")
+            self.reporter.say(
+                f"interrupted by {signal}: checkpoint in {run.checkpoints}; "
+                f"go on with it by `minidl resume {run.root}`"
             )
-            if checkpoint is not None:
-                session.restore(run.checkpoints / checkpoint[0])
-                result.seconds = self.progress.seconds
-            self._greet(run, resumed=checkpoint is not None)
-            try:
-                session.train()
-                result.metrics = session.test()
-                result.status, result.exit_status = "FINISHED", 0
-            except Interrupted as signal:
-                # Set first: a second signal may come while the checkpoint is written.
-                result.status, result.exit_status = "KILLED", signal.exit_status
-                session.checkpoint("interrupted")
-                self.reporter.say(
-                    f"interrupted by {signal}: checkpoint in {run.checkpoints}; "
-                    f"go on with it by `minidl resume {run.root}`"
-                )
-            except KeyboardInterrupt:
-                result.status, result.exit_status = "KILLED", 130
-                self.reporter.say("interrupted again: no checkpoint written")
-            if session.seconds:
-                result.samples_per_s = session.samples / session.seconds
-            self._draw(run, session)
-            if tracker is not None:
-                best = self.progress.best_epoch
-                hand_over(tracker, self.config, self.experiment, run, best_epoch=best)
+        except KeyboardInterrupt:
+            result.status, result.exit_status = "KILLED", 130
+            self.reporter.say("interrupted again: no checkpoint written")
+        if session.seconds:
+            result.samples_per_s = session.samples / session.seconds
 
     # ---- taking up -------------------------------------------------------------------------
 

@@ -81,7 +81,10 @@ def test_defaults(load: Load) -> None:
         },
         "schedule": None,
         "trainer": {
-            "epochs": 5, "monitor": "val/accuracy", "clip_norm": None, "early_stop": None,
+            "max_steps": None, "max_time": None, "epochs": 5, "accumulate": 1,
+            "validate_every": [1, "epochs"], "checkpoint_every": [1, "epochs"],
+            "monitor": "val/accuracy", "early_stop": None, "ema": None,
+            "clip_norm": None, "clip_value": None, "nan_guard": "stop",
             "log_every": 50, "run_root": "runs", "name": None,
         },
         "tracking": None,
