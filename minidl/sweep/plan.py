@@ -77,10 +77,10 @@ class Plan:
         return "\n".join(lines)
 
     def most_epochs(self) -> int:
-        """Return the epochs of the longest trial."""
+        """Return the epochs of the longest trial; 1 where only steps or time limit it."""
         ends = [d.nodes for d in self.dimensions if d.path == "trainer.epochs"]
         varied = [int(node.plain()) for nodes in ends for node in nodes]
-        return max(varied or [self.config.trainer.epochs])
+        return max(varied or [self.config.trainer.epochs or 1])
 
     def changes(self, parameters: Parameters) -> list[str]:
         """Return the values as changes on a command line would say them."""

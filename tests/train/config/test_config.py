@@ -98,7 +98,7 @@ def test_an_empty_tracking_section_is_none_and_a_bare_one_has_defaults(load: Loa
     assert tracking is not None
     assert tracking.model_dump() == {
         "experiment": "minidl", "uri": "sqlite:///mlflow.db", "run_name": None, "tags": {},
-        "log_model": True, "system_metrics": False,
+        "log_model": True, "system_metrics": False, "parent_run_id": None,
     }  # fmt: skip
 
 
