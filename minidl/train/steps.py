@@ -41,7 +41,7 @@ class Steps:
         while True:
             epoch += 1
             loader.set_epoch(epoch)
-            with closing(iter(loader)) as batches:  # type: ignore[type-var]
+            with closing(iter(loader)) as batches:
                 while group := list(islice(batches, getattr(self.settings, "accumulate", 1))):
                     yield group
 
