@@ -40,7 +40,8 @@ class NPZ(_Own):
     ----------
     path
         A .npz file. Inputs ``(N, *)`` are uint8 or floating; targets ``(N,)`` whole numbers
-        (classes) or floating ones.
+        (classes) or floating ones. Floating ones, which NumPy makes float64 where nobody says
+        otherwise, are held as float32, the dtype of models.
     classes
         Names of the classes; numbers by default.
     test_fraction
@@ -92,9 +93,13 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except Exception as error:  # damaged archives end in errors of zipfile, zlib and NumPy
         raise ValueError(f"{path}: not a readable .npz of plain arrays: {error}") from error
+    return {
+        name: array.astype(np.float32) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
 
 
 def _classes(targets: NDArray[Any], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl.arguments import NonNegative, Positive, Size, checked
-from minidl.nn import functional
+from minidl.nn import expect, functional
 from minidl.nn.function_module import FunctionModule
 from minidl.nn.module import Module, Parameter
 from minidl.ops.shape import shape_of
@@ -51,6 +51,7 @@ class PReLU(Module):
 
     def forward(self, x: Any) -> Any:
         """Return x or its share."""
+        expect.same_dtype("PReLU", x, self.weight)
         return functional.prelu(x, self.weight)
 
     def extra_repr(self) -> str:

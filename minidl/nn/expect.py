@@ -5,6 +5,7 @@ NumPy would broadcast or promote its way through much of this; a layer knows wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minidl.autograd.primitive import describe
@@ -33,6 +34,27 @@ def same_dtype(name: str, x: Any, weight: Any) -> None:
         f"{name}: the input is {given}, the parameters are {own}; convert the input with "
         f"x.astype(np.{own}), or the model with model.to(np.{given})"
     )
+
+
+def one_dtype(name: str, inputs: Sequence[Any]) -> None:
+    """Hold that all floating inputs have the dtype of the first.
+
+    Raises
+    ------
+    TypeError
+        One has another; NumPy would compute in the wider one, and its own numbers are float64.
+    """
+    first = getattr(inputs[0], "dtype", None) if inputs else None
+    if first is None or first.kind != "f":
+        return
+    for number, other in enumerate(inputs[1:], 2):
+        dtype = getattr(other, "dtype", first)
+        if dtype.kind == "f" and dtype != first:
+            raise TypeError(
+                f"{name}: input 1 is {describe(inputs[0])}, input {number} is {describe(other)}; "
+                f"make both one dtype, the latter with .astype(np.{first}) (a Tensor: "
+                f".to(np.{first}))"
+            )
 
 
 def channels(name: str, argument: str, x: Any, wanted: int, axis: int, layout: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from minidl.arguments import Count, Fraction, NonNegative, Positive, Probability, checked
-from minidl.nn import functional
+from minidl.nn import expect, functional
 from minidl.nn.function_module import FunctionModule
 from minidl.nn.module import Buffer
 from minidl.ops.loss import Reduction
@@ -24,6 +24,8 @@ class Loss(FunctionModule):
     """What losses have in common: a reduction, and no mean over nothing."""
 
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
+    #: Whether the target is class indices, so that floats of another shape are told apart later.
+    of_classes: ClassVar[bool] = False
     reduction: str
 
     def reduce_by(self, reduction: str) -> None:
@@ -49,6 +51,8 @@ class Loss(FunctionModule):
         ------
         ValueError
             Shapes do not fit, or the mean over an empty batch is asked for.
+        TypeError
+            One floating input has another dtype than the first.
         """
         shape = shape_of(inputs[0]) if inputs else (1,)
         if 0 in shape and self.reduction != "none" and self.reduction != "sum":
@@ -56,6 +60,8 @@ class Loss(FunctionModule):
                 f"{type(self).__name__}: the batch is empty, an input {shape} has no mean; leave "
                 "empty batches out, or use reduction='sum'"
             )
+        if not self.of_classes or shape_of(inputs[-1]) == shape:
+            expect.one_dtype(type(self).__name__, inputs)
         return super().forward(*inputs)
 
 
@@ -74,6 +80,7 @@ class CrossEntropyLoss(Loss):
     """
 
     function = staticmethod(functional.cross_entropy)
+    of_classes = True
 
     @checked
     def __init__(
@@ -94,6 +101,7 @@ class NLLLoss(Loss):
     """Negative log-likelihood of log-probabilities and class indices; see `functional.nll_loss`."""
 
     function = staticmethod(functional.nll_loss)
+    of_classes = True
 
     @checked
     def __init__(
@@ -112,6 +120,7 @@ class FocalLoss(Loss):
     """Cross-entropy with weight on what is hard; see `minidl.nn.functional.focal_loss`."""
 
     function = staticmethod(functional.focal_loss)
+    of_classes = True
 
     @checked
     def __init__(

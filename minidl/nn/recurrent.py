@@ -175,6 +175,10 @@ class _Recurrent(Module):
                 f"{type(self).__name__}: the state must be {self.states} arrays of shape "
                 f"{' and '.join(map(str, dict.fromkeys(wanted)))}, got {found}"
             )
+        for part in parts:
+            expect.same_dtype(
+                f"{type(self).__name__} (its state)", part, vars(self)["weight_hh_l0"]
+            )
         return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
     def extra_repr(self) -> str:

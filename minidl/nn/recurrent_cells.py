@@ -103,6 +103,8 @@ class _Cell(Module):
         if any(shape_of(part) != wanted for part in parts):
             found = [shape_of(part) for part in parts]
             raise ValueError(f"{name}: a state of shape {wanted} is wanted, got {found}")
+        for part in parts:
+            expect.same_dtype(f"{name} (its state)", part, self.weight_hh)
         share = linear(x, self.weight_ih, self.bias_ih)
         after: tuple[Any, ...] = self.step()(share, parts, self.weight_hh, self.bias_hh)
         return after if self.states > 1 else after[0]

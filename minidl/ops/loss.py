@@ -43,7 +43,7 @@ def mse_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
         The shapes differ, or ``reduction`` is unknown.
     """
     same_shape("mse_loss", x, target)
-    return reduced("mse_loss", square(x - target), reduction)
+    return reduced("mse_loss", square(x - like(target, x)), reduction)
 
 
 def l1_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
@@ -55,7 +55,7 @@ def l1_loss(x: Any, target: Any, *, reduction: Reduction = "mean") -> Any:
         The shapes differ, or ``reduction`` is unknown.
     """
     same_shape("l1_loss", x, target)
-    return reduced("l1_loss", abs(x - target), reduction)
+    return reduced("l1_loss", abs(x - like(target, x)), reduction)
 
 
 def msle_loss(x: Any, target: Any, *, eps: float = 1e-7, reduction: Reduction = "mean") -> Any:
@@ -113,7 +113,7 @@ def smooth_l1_loss(x: Any, target: Any, *, reduction: Reduction = "mean", beta: 
     same_shape("smooth_l1_loss", x, target)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
-    size = abs(x - target)
+    size = abs(x - like(target, x))
     if beta == 0:
         return reduced("smooth_l1_loss", size, reduction)
     loss = where(lt(size, beta), size * size * (0.5 / beta), size - 0.5 * beta)
@@ -131,7 +131,7 @@ def huber_loss(x: Any, target: Any, *, reduction: Reduction = "mean", delta: flo
     same_shape("huber_loss", x, target)
     if delta <= 0:
         raise ValueError(f"huber_loss: delta must be above 0, got {delta}")
-    size = abs(x - target)
+    size = abs(x - like(target, x))
     loss = where(le(size, delta), size * size * 0.5, (size - 0.5 * delta) * delta)
     return reduced("huber_loss", loss, reduction)
 
@@ -156,6 +156,7 @@ def binary_cross_entropy(
         The shapes differ, ``reduction`` is unknown, or something in ``x`` is not from 0 to 1.
     """
     same_shape("binary_cross_entropy", x, target)
+    target = like(target, x)
     _require_probabilities("binary_cross_entropy", x)
     held = [_held_log(x), _held_log(1.0 - x)]
     loss = -(target * held[0] + (1.0 - target) * held[1])
@@ -214,6 +215,7 @@ def kl_div(x: Any, target: Any, *, reduction: str = "mean", log_target: bool = F
         The shapes differ, or ``reduction`` is unknown.
     """
     same_shape("kl_div", x, target)
+    target = like(target, x)
     if log_target:
         loss = exp(target) * (target - x)
     else:
@@ -242,6 +244,7 @@ def poisson_nll_loss(
         The shapes differ, or ``reduction`` is unknown.
     """
     same_shape("poisson_nll_loss", x, target)
+    target = like(target, x)
     loss = exp(x) - target * x if log_input else x - target * log(x + eps)
     if full:
         many = gt(target, 1.0)
@@ -270,6 +273,7 @@ def gaussian_nll_loss(
         The shapes differ, or ``reduction`` is unknown.
     """
     same_shape("gaussian_nll_loss", x, target)
+    target = like(target, x)
     if not shape_of(var) and shape_of(x):
         var = (
             broadcast_to(var, shape_of(x))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minidl import nn
 from minidl.data import (
     CIFAR10,
     CIFAR100,
@@ -48,6 +49,15 @@ def test_npz_with_and_without_a_test_part(tmp_path: Path) -> None:
     assert (len(numbers.train), len(numbers.test), numbers.classes) == (20, 3, ())
     named = NPZ(tmp_path / "mine.npz", classes=["a", "b", "c", "d"])
     assert named.test.classes == ("a", "b", "c", "d")
+
+
+def test_npz_of_numpys_own_dtype_can_be_learned_from(tmp_path: Path) -> None:
+    x = rng().random((20, 3))
+    assert x.dtype == np.float64
+    np.savez(tmp_path / "mine.npz", x=x, y=x.sum(1))
+    data = NPZ(tmp_path / "mine.npz")
+    assert {a.dtype.name for a in (data.train.inputs, data.test.targets)} == {"float32"}
+    nn.Linear(3, 1)(data.train.inputs)
 
 
 def test_npz_refuses(tmp_path: Path) -> None:

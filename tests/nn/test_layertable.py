@@ -200,6 +200,22 @@ def test_loss_shape_dtype_and_gradients(loss: Loss) -> None:
     assert minidl.gradcheck(scalar, [given[i] for i in places])
 
 
+#: Losses of numbers, which may be whole: counts, ratings, masks.
+OF_NUMBERS = [
+    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.MSLELoss, nn.LogCoshLoss, nn.BCELoss,
+    nn.BCEWithLogitsLoss, nn.KLDivLoss, nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeLoss,
+    nn.SquaredHingeLoss, nn.DiceLoss, nn.TverskyLoss, nn.BinaryFocalLoss,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", OF_NUMBERS)
+def test_whole_targets_keep_float32(cls: Any) -> None:
+    x, target = np.full((2, 3), 0.5, np.float32), np.array([[0, 1, 1], [1, 0, 1]])
+    loss = cls()(x, target)
+    assert loss.dtype == np.float32
+    assert loss == pytest.approx(cls()(x, target.astype(np.float32)), rel=1e-6)
+
+
 # ---- state ---------------------------------------------------------------------------------
 
 
