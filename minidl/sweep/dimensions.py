@@ -54,6 +54,8 @@ class Dimension:
     def node(self, stored: Stored) -> Node:
         """Return the value that Optuna kept, with a place."""
         if self.span is not None:
+            if self.span.step is not None and isinstance(stored, float):
+                stored = _decimal(stored)
             return Node(stored, self.nodes[0].place)
         for node, value in zip(self.nodes, self.stored(), strict=True):
             if value == stored and type(value) is type(stored):
@@ -86,8 +88,7 @@ class Dimension:
         step = 1 if span.step is None else span.step
         count = round((span.high - span.low) / step) + 1
         values = [span.low + number * step for number in range(count)]
-        # 0.1 + 2 * 0.1 is 0.30000000000000004, which nobody wrote.
-        return [v if isinstance(v, int) else float(f"{v:.12g}") for v in values]
+        return [value if isinstance(value, int) else _decimal(value) for value in values]
 
     def describe(self) -> str:
         """Say the values in a few words."""
@@ -95,6 +96,11 @@ class Dimension:
             return ", ".join(_short(node.plain()) for node in self.nodes)
         more = f" in steps of {self.span.step:g}" if self.span.step is not None else ""
         return f"{self.span.low:g} to {self.span.high:g}{more}{' (log)' if self.span.log else ''}"
+
+
+def _decimal(value: float) -> float:
+    """Return a value as it was meant: 0.1 + 2 * 0.1 is 0.30000000000000004."""
+    return float(f"{value:.12g}")
 
 
 def as_stored(value: Any) -> Stored:

@@ -90,6 +90,16 @@ class Plan:
             if dimension.path in parameters
         ]
 
+    def words(self, parameters: Parameters) -> str:
+        """Return the values for people: as changes, numbers to four digits."""
+        said = []
+        for dimension in self.dimensions:
+            if dimension.path in parameters:
+                value = dimension.node(parameters[dimension.path]).plain()
+                shown = f"{value:.4g}" if isinstance(value, float) else _written_out(value)
+                said.append(f"{dimension.path}={shown}")
+        return "  ".join(said)
+
     def definition(self) -> dict[str, Any]:
         """Return what must be the same wherever, and whenever, one works on the same study.
 
@@ -100,12 +110,10 @@ class Plan:
         base["data"].pop("root", None)
         for name in ("run_root", "name"):
             base["trainer"].pop(name, None)
-        space = {
-            d.path: [d.span is not None, [n.plain() for n in d.nodes]] for d in self.dimensions
-        }
+        space: dict[str, Any] = {}
         for dimension in self.dimensions:
-            if dimension.span is not None:
-                space[dimension.path].append([dimension.span.step, dimension.span.log])
+            span, values = dimension.span, [node.plain() for node in dimension.nodes]
+            space[dimension.path] = values if span is None else span.model_dump()
         return {
             "config": base,
             "parameters": space,

@@ -35,10 +35,11 @@ class SweepReporter:
             f"{facts['sampler']} over {facts['dimensions']}; {facts['goal']} {facts['metric']}"
         )
 
-    def trial_begins(self, number: int, changes: Sequence[str], *, again: bool) -> None:
+    def trial_begins(
+        self, number: int, words: str, *, parameters: Mapping[str, Any], again: bool
+    ) -> None:
         """Say which trial begins, with which values."""
-        word = "goes on" if again else "begins"
-        self.say(f"trial {number} {word}: {'  '.join(changes)}")
+        self.say(f"trial {number} {'goes on' if again else 'begins'}: {words}")
 
     def trial_ends(
         self,
@@ -114,9 +115,11 @@ class JsonSweepReporter(SweepReporter):
         """Write ``sweep_begins``."""
         self._event("sweep_begins", **facts)
 
-    def trial_begins(self, number: int, changes: Sequence[str], *, again: bool) -> None:
+    def trial_begins(
+        self, number: int, words: str, *, parameters: Mapping[str, Any], again: bool
+    ) -> None:
         """Write ``trial_begins``."""
-        self._event("trial_begins", number=number, changes=list(changes), again=again)
+        self._event("trial_begins", number=number, parameters=dict(parameters), again=again)
 
     def trial_ends(self, number: int, state: str, **facts: Any) -> None:
         """Write ``trial_ends``; ``best`` is a trial's number and its value."""

@@ -50,7 +50,7 @@ def write_results(plan: Plan, study: SweepStudy, say: Callable[[str], None]) -> 
         facts |= {
             "best": {"number": number, "value": value, "parameters": dict(trial.params)},
             "best trial": f"{number}: {plan.metric} {figure(plan.metric, value)} with "
-            + "  ".join(plan.changes(trial.params)),
+            + plan.words(trial.params),
             "best config": str(path),
         }
         if plots := _draw(plan, study, say):
@@ -151,6 +151,7 @@ def _draw(plan: Plan, study: SweepStudy, say: Callable[[str], None]) -> list[Pat
                     say(f"no plot of {name}: {str(error).splitlines()[0]}")
                     continue
                 axes = made if hasattr(made, "figure") else made.flat[0]
+                _make_room(made)
                 # Not a tight layout, which would move a colour bar into its neighbour.
                 axes.figure.savefig(folder / f"{name}.png", dpi=100, bbox_inches="tight")
                 drawn.append(folder / f"{name}.png")
@@ -158,6 +159,18 @@ def _draw(plan: Plan, study: SweepStudy, say: Callable[[str], None]) -> list[Pat
     finally:
         plt.switch_backend(before)
     return drawn
+
+
+def _make_room(made: Any) -> None:
+    """Keep the marks of Optuna's slices apart, however many there are."""
+    if hasattr(made, "figure"):
+        return
+    from matplotlib.ticker import NullFormatter
+
+    for axes in made.flat:
+        if axes.get_xscale() == "log":
+            axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.figure.set_size_inches(3.4 * len(made.flat), 4.8)
 
 
 def _evaluator(say: Callable[[str], None]) -> Any:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from minidl.sweep.parent import ParentRun
 from minidl.sweep.plan import Plan
 from minidl.sweep.reporter import SweepReporter
 from minidl.sweep.results import rows, write_results
-from minidl.sweep.study import Claim, SweepStudy
+from minidl.sweep.study import Claim, SweepStudy, storage_errors
+from minidl.sweep.turns import alone
 from minidl.sweep.worker import TooManyFailuresError, Worker
 from minidl.train.config import Config
 from minidl.train.interruption import Interrupted
+from minidl.train.tracking.mlflow_uri import redacted
+from minidl.train.tracking.settings import Status
 
 
 class SweepError(RuntimeError):
@@ -53,29 +57,43 @@ def run_sweep(
             metric=plan.metric,
             directory=str(plan.directory),
         )
-        worker = Worker(plan, study, reporter, lambda config, claim: dressed(plan, config, claim))
-        worker.timeout = timeout
-        status, failure = 0, None
+        with study.turn():  # whoever comes first makes the run in MLflow
+            parent = ParentRun(plan, study.uid, reopen=not study.all_done(), say=reporter.say)
+        worker = Worker(
+            plan,
+            study,
+            reporter,
+            lambda config, claim: dressed(plan, config, claim, parent.run_id),
+            timeout=timeout,
+        )
+        status: Status = "FINISHED"
+        exit_status, failure = 0, None
         try:
             worker.work()
         except Interrupted as signal:
-            status = signal.exit_status
+            status, exit_status = "KILLED", signal.exit_status
             reporter.say(f"interrupted by {signal}: the same command goes on with the sweep")
         except KeyboardInterrupt:
-            status = 130
+            status, exit_status = "KILLED", 130
             reporter.say("interrupted again: trials ended without a checkpoint")
         except TooManyFailuresError as error:
-            failure = str(error)
-        facts = write_results(plan, study, reporter.say)
-        reporter.sweep_ends(facts, rows(plan, study.trials()))
+            status, failure = "FAILED", str(error)
+        except storage_errors() as error:
+            where, reason = redacted(plan.storage), str(error).splitlines()[0]
+            raise SweepError(f"the study in {where} cannot be reached: {reason}") from error
+        with alone(plan.directory / "locks" / "results.lock"):  # two may come to the end together
+            facts = write_results(plan, study, reporter.say) | parent.facts()
+            trials = study.trials()
+            parent.end(None if study.others_at_work() else status, facts, len(trials))
+        reporter.sweep_ends(facts, rows(plan, trials))
     finally:
         study.close()
     if failure is not None:
         raise SweepError(failure)
-    return SweepResult(facts, status)
+    return SweepResult(facts, exit_status)
 
 
-def dressed(plan: Plan, config: Config, claim: Claim) -> Config:
+def dressed(plan: Plan, config: Config, claim: Claim, parent: str | None) -> Config:
     """Return a trial's config: a directory of its own, and a run in MLflow under the sweep's."""
     changes: dict[str, Any] = {
         "trainer": config.trainer.model_copy(
@@ -84,7 +102,8 @@ def dressed(plan: Plan, config: Config, claim: Claim) -> Config:
     }
     if config.tracking is not None:
         tags = config.tracking.tags | {"sweep": plan.study, "sweep.trial": str(claim.number)}
+        name = f"{plan.study}/{claim.directory.name}"
         changes["tracking"] = config.tracking.model_copy(
-            update={"tags": tags, "run_name": f"{plan.study}/{claim.directory.name}"}
+            update={"tags": tags, "run_name": name, "parent_run_id": parent}
         )
     return config.model_copy(update=changes)

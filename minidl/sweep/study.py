@@ -71,9 +71,6 @@ class SweepStudy:
     """
 
     def __init__(self, plan: Plan) -> None:
-        from optuna.exceptions import StorageInternalError
-        from sqlalchemy.exc import SQLAlchemyError
-
         self.plan = plan
         self.worker: dict[str, Any] = {
             "id": uuid.uuid4().hex,
@@ -82,22 +79,24 @@ class SweepStudy:
         }
         self._beat = 0
         self._seen: dict[int, tuple[Any, float]] = {}
+        troubles: tuple[type[Exception], ...] = (*storage_errors(), OSError, ImportError)
         try:
             self._turns = Turns(plan.storage)
-            with self._turn():
-                self.study, self.created = self._open()
-        except (SQLAlchemyError, StorageInternalError, OSError, ImportError) as error:
+            with self.turn():
+                self.study = self._open()
+        except troubles as error:
             message = f"the study's storage cannot be used: {str(error).splitlines()[0]}"
             raise ConfigError([Problem.at(Place(_redacted(plan.storage)), message)]) from error
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
+        """Be the only worker that does something, for the block."""
         with self._turns.turn(), warnings.catch_warnings():
             # Optuna's word for what may change between its versions; constraints.txt fixes ours.
             warnings.simplefilter("ignore", _experimental())
             yield
 
-    def _open(self) -> tuple[Study, bool]:
+    def _open(self) -> Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -120,11 +119,12 @@ class SweepStudy:
         if before is None:
             if study.get_trials(deepcopy=False):
                 raise self._refusal("was not made by `minidl sweep`")
+            study.set_user_attr("minidl.uid", uuid.uuid4().hex)
             study.set_user_attr("minidl.definition", definition)
         elif before != definition:
             changed = _differences(json.loads(before), json.loads(definition))
             raise self._refusal(f"was begun with another config: {', '.join(changed)}")
-        return study, before is None
+        return study
 
     def _refusal(self, why: str) -> ConfigError:
         place = Place(f"study {self.plan.study}")
@@ -146,6 +146,20 @@ class SweepStudy:
         found = self.study.get_trials(deepcopy=False)
         return [trial for trial in found if "void" not in trial.user_attrs]
 
+    @property
+    def uid(self) -> str:
+        """What names this study, wherever it is, and no other."""
+        return str(self.study.user_attrs["minidl.uid"])
+
+    def others_at_work(self) -> bool:
+        """Whether other workers have trials, as far as the storage knows."""
+        workers = [
+            trial.user_attrs.get("worker")
+            for trial in self.trials()
+            if trial.state.name == "RUNNING"
+        ]
+        return any(worker is not None and worker["id"] != self.worker["id"] for worker in workers)
+
     def all_done(self) -> bool:
         """Whether every slot's trial has ended."""
         ended = {t.user_attrs.get("slot") for t in self.trials() if t.state.is_finished()}
@@ -164,7 +178,7 @@ class SweepStudy:
 
     def claim(self) -> Claim | None:
         """Take a trial: one whose worker is gone, else a new one; None where there is none."""
-        with self._turn():
+        with self.turn():
             return self._abandoned() or self._new()
 
     def _abandoned(self) -> Claim | None:
@@ -177,7 +191,9 @@ class SweepStudy:
                 self.study.tell(trial.number, state=TrialState.FAIL)
             elif taken := self._take_over(trial):
                 lock, directory = taken
-                return self._claim(self._trial(trial._trial_id), directory, lock, again=True)
+                with _let_go_on_error(lock):
+                    again = self._trial(trial._trial_id)
+                    return self._claim(again, directory, lock, again=True)
         return None
 
     def _take_over(self, trial: FrozenTrial) -> tuple[TrialLock, Path] | None:
@@ -221,7 +237,8 @@ class SweepStudy:
         lock = TrialLock.take(_lock_of(directory))
         if lock is None:
             raise RuntimeError(f"{_lock_of(directory)} is held by another study's worker")
-        return self._claim(trial, directory, lock, again=False)
+        with _let_go_on_error(lock):
+            return self._claim(trial, directory, lock, again=False)
 
     def _claim(self, trial: Trial, directory: Path, lock: TrialLock, *, again: bool) -> Claim:
         trial.set_user_attr("directory", str(directory.absolute()))
@@ -298,7 +315,7 @@ class SweepStudy:
     ) -> None:
         from optuna.trial import TrialState
 
-        with self._turn():
+        with self.turn():
             try:
                 self._mine(claim)
             except LostError:
@@ -323,6 +340,24 @@ class SweepStudy:
         if trial.state.is_finished() or worker.get("id") != self.worker["id"]:
             raise LostError(f"trial {claim.number} is worked on by {worker.get('host', 'nobody')}")
         return trial
+
+
+@contextmanager
+def _let_go_on_error(lock: TrialLock) -> Iterator[None]:
+    """Free a lock where what it was taken for could not be written down."""
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        raise
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return what is raised where the storage cannot be reached, or does not answer."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return StorageInternalError, SQLAlchemyError
 
 
 def _lock_of(directory: Path) -> Path:

@@ -10,6 +10,7 @@ be ended early some steps and no decision: values are reported one by one, in th
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -56,6 +57,8 @@ class Validations:
     def read(self, *, ended: bool = False) -> list[float]:
         """Read on, and return all values there are."""
         with suppress(FileNotFoundError), self._journal.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:  # a resumed training measured it anew
+                self._offset, self._pending, self.values = 0, None, []
             file.seek(self._offset)
             whole, newline, _ = file.read().rpartition(b"\n")
             self._offset += len(whole) + len(newline)
@@ -100,6 +103,7 @@ class RunningTrial:
         self.pruned = False
         self.stopped = False
         self.reported = 0
+        self.epochs = config.trainer.epochs or math.inf
         self.validations = Validations(self.run.journal, plan.metric)
         self._process: subprocess.Popen[bytes] | None = None
         if not self._is_finished():

@@ -37,6 +37,15 @@ def address(storage: str) -> str:
     return storage.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait for the lock of a file, and hold it for the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class Turns:
     """Lets one worker at a time look at a storage: all on one machine, or all on one server.
 
@@ -50,7 +59,6 @@ class Turns:
         self._file: Path | None = None
         self._engine: Any = None
         if database := sqlite_file(storage):
-            database.parent.mkdir(parents=True, exist_ok=True)
             self._file = database.with_name(f"{database.name}.lock")
         else:
             from sqlalchemy import create_engine
@@ -62,8 +70,7 @@ class Turns:
     def turn(self) -> Iterator[None]:
         """Wait for one's turn, and have it until the block is left."""
         if self._file is not None:
-            with self._file.open("ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with alone(self._file):
                 yield
             return
         from sqlalchemy import text

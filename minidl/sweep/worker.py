@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from minidl.sweep.plan import Plan
 from minidl.sweep.reporter import SweepReporter
-from minidl.sweep.study import BEAT_SECONDS, Claim, LostError, SweepStudy
+from minidl.sweep.study import BEAT_SECONDS, Claim, LostError, SweepStudy, storage_errors
 from minidl.sweep.trial import Ending, RunningTrial
 from minidl.train.config import Config
 from minidl.train.interruption import Interrupted, Interruption
@@ -22,6 +23,7 @@ from minidl.train.interruption import Interrupted, Interruption
 POLL_SECONDS = 0.1
 CLAIM_SECONDS = 1.0
 GRACE_SECONDS = 60.0
+PATIENCE_SECONDS = 600.0  # with a storage that does not answer: a server may be started anew
 #: How often a trial that was killed is taken up again: a machine short of memory kills it anew.
 RETRIES = 1
 
@@ -49,6 +51,7 @@ class Worker:
     _next_beat: float = 0.0
     _next_claim: float = 0.0
     _waiting_told: bool = False
+    _silent_since: float | None = None
 
     def work(self) -> None:
         """Work until no trial is left to do, here or elsewhere, or until the time is over.
@@ -63,14 +66,8 @@ class Worker:
         end = time.monotonic() + self.timeout if self.timeout is not None else float("inf")
         with Interruption() as interruption:
             try:
-                while True:
+                while not self._is_done(end):
                     interruption.check()
-                    self._look_after()
-                    late = time.monotonic() >= end
-                    if not late:
-                        self._begin()
-                    if not self.running and (late or self._nothing_left()):
-                        return
                     time.sleep(POLL_SECONDS)
             except (Interrupted, TooManyFailuresError):
                 self._wind_up()
@@ -78,34 +75,67 @@ class Worker:
             finally:
                 for trial in self.running:  # a second signal, or a mistake of ours
                     trial.kill()
-                    self.study.release(trial.claim)
+                for trial in self.running:
+                    with suppress(*storage_errors()):  # without its word the lock says it too
+                        self.study.release(trial.claim)
 
     # ---- beginning ----------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _is_done(self, end: float) -> bool:
+        """Do what is to be done now; return whether nothing is left to be done."""
+        try:
+            self._look_after()
+            late = time.monotonic() >= end
+            idle = late or self._begin()
+            done = idle and not self.running and (late or self.study.all_done())
+        except storage_errors() as error:
+            self._no_answer(error)
+            return False
+        self._silent_since = None
+        if idle and not (done or self.running or self._waiting_told):
+            self._waiting_told = True
+            self.reporter.say("waiting for trials that other workers are at")
+        return done
+
+    def _no_answer(self, error: Exception) -> None:
+        """Wait for a storage that does not answer; the trainings go on meanwhile."""
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+            reason = str(error).splitlines()[0]
+            self.reporter.say(f"the study's storage does not answer, it is tried again: {reason}")
+        if now - self._silent_since > PATIENCE_SECONDS:
+            raise error
+        time.sleep(CLAIM_SECONDS)
+
+    def _begin(self) -> bool:
+        """Begin trials while there is room for them; return whether there are none to begin."""
         while len(self.running) < self.plan.jobs and time.monotonic() >= self._next_claim:
             claim = self.study.claim()
             if claim is None:
                 self._next_claim = time.monotonic() + CLAIM_SECONDS
-                return
-            config = self.dress(self.plan.variant(claim.parameters), claim)
+                return True
+            try:
+                config = self.dress(self.plan.variant(claim.parameters), claim)
+            except ValueError as error:  # values that each are right, and not together
+                self.study.fail(claim, " ".join(str(error).split()))
+                continue
             self.running.append(RunningTrial(self.plan, claim, config, self._environment()))
-            changes = self.plan.changes(claim.parameters)
-            self.reporter.trial_begins(claim.number, changes, again=claim.again)
+            self.reporter.trial_begins(
+                claim.number,
+                self.plan.words(claim.parameters),
+                parameters=claim.parameters,
+                again=claim.again,
+            )
+        return False
 
     def _environment(self) -> dict[str, str]:
         """Return a trial's environment: its share of the cores, unless the user has said."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         share = str(max(1, cores // self.plan.jobs))
-        return {"OPENBLAS_NUM_THREADS": share, "NUMBA_NUM_THREADS": share, **os.environ}
-
-    def _nothing_left(self) -> bool:
-        if self.study.all_done():
-            return True
-        if not self._waiting_told and time.monotonic() < self._next_claim:
-            self._waiting_told = True
-            self.reporter.say("waiting for trials that other workers are at")
-        return False
+        theirs = {"OPENBLAS_NUM_THREADS": share, "NUMBA_NUM_THREADS": share, **os.environ}
+        theirs.pop("MLFLOW_RUN_ID", None)  # which `mlflow run` made for the sweep, not for a trial
+        return theirs
 
     # ---- looking after those that run ---------------------------------------------------------
 
@@ -113,21 +143,23 @@ class Worker:
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + BEAT_SECONDS
             lost = self.study.beat([trial.claim for trial in self.running])
-            for trial in self.running:
-                if trial.claim in lost:
-                    trial.kill()
+            for trial in [trial for trial in self.running if trial.claim in lost]:
+                self._let_go(trial)
         for trial in list(self.running):
             ending = trial.poll()
             try:
                 self._report(trial, ended=ending is not None)
                 if ending is not None:
-                    self.running.remove(trial)
                     self._ended(trial, ending)
-            except LostError as error:
-                trial.kill()
-                if trial in self.running:
-                    self.running.remove(trial)
-                self.reporter.say(f"trial {trial.claim.number} is left alone: {error}")
+            except LostError:
+                self._let_go(trial)
+
+    def _let_go(self, trial: RunningTrial) -> None:
+        """Leave a trial to the worker that has taken it over: this one was silent for too long."""
+        trial.kill()
+        self.running.remove(trial)
+        trial.claim.lock.release()
+        self.reporter.say(f"trial {trial.claim.number} is another worker's now")
 
     def _report(self, trial: RunningTrial, *, ended: bool) -> None:
         """Hand new values on, and end the trial where the pruner says so."""
@@ -136,26 +168,29 @@ class Worker:
                 continue
             trial.reported = number
             poor = self.study.report(trial.claim, value, number)
-            if poor and not ended and not trial.stopped:
+            last = number >= trial.epochs  # there is nothing left to be saved
+            if poor and not (ended or last or trial.stopped):
                 trial.pruned = True
                 trial.stop()
                 return
 
     def _ended(self, trial: RunningTrial, ending: Ending) -> None:
+        """Write down how a trial ended; it stays with us until that is written."""
         claim, value = trial.claim, trial.value()
         if ending.kind == "finished" and value is not None:
             self.study.complete(claim, value)
             self._tell(trial, "COMPLETE", value)
         elif trial.pruned and ending.kind != "failed":
             self.study.prune(claim)
-            self._tell(trial, "PRUNED", value)
+            self._tell(trial, "PRUNED", trial.validations.values[trial.reported - 1])
         elif ending.kind == "finished":
             self._failed(trial, f"{self.plan.metric} was never measured")
         elif ending.kind == "failed":
             self._failed(trial, ending.reason)
         elif self._kills.get(claim.number, 0) < RETRIES:
-            self._kills[claim.number] = self._kills.get(claim.number, 0) + 1
             self.study.release(claim)
+            self.running.remove(trial)
+            self._kills[claim.number] = self._kills.get(claim.number, 0) + 1
             self._next_claim = 0.0
             why = ending.reason or "told to stop by somebody else"
             self.reporter.say(f"trial {claim.number} was {why}; it is taken up again")
@@ -175,6 +210,7 @@ class Worker:
     def _tell(
         self, trial: RunningTrial, state: str, value: float | None, reason: str | None = None
     ) -> None:
+        self.running.remove(trial)
         if state != "FAILED":
             self.failures = 0
         self.reporter.trial_ends(
@@ -199,12 +235,14 @@ class Worker:
                 ending = trial.poll()
                 if ending is None:
                     continue
-                self.running.remove(trial)
                 try:
                     if ending.kind in ("finished", "failed"):
                         self._ended(trial, ending)
                     else:
                         self.study.release(trial.claim)
-                except (LostError, TooManyFailuresError):
+                        self.running.remove(trial)
+                except LostError:
+                    self._let_go(trial)
+                except TooManyFailuresError:
                     continue
             time.sleep(POLL_SECONDS)

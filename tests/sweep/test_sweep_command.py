@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 from cli_process import run_in
-from sweep_configs import BASE
+from mlflow_stores import MLFLOW_MARKS, client
+from sweep_configs import BASE, MakePlan
 
+from minidl.sweep.parent import ParentRun
 from minidl.train.config import load_config
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (extra sweep)")
+
+pytest_plugins = ["mlflow_stores", "sweep_configs"]
 
 GRID = ("optimizer.lr=1e-3,1e-2", "model.layers.1.out_features=8,16")
 
@@ -95,3 +99,49 @@ def test_a_grid_from_beginning_to_end(folder: Path) -> None:
     assert other.returncode == 2
     assert "was begun with another config: `trainer.epochs` was 2, is 3" in other.stderr
     assert "--study NAME begins another one" in other.stderr
+
+
+@pytest.mark.slow
+class TestTracked:
+    pytestmark = MLFLOW_MARKS
+
+    def test_trials_lie_under_the_sweep_in_mlflow(self, folder: Path, mlflow_uri: str) -> None:
+        tracking = (f"tracking.uri={mlflow_uri}", "tracking.experiment=rates", "trainer.epochs=1")
+        more = (*tracking, "tracking.log_model=false", "--jobs", "2")
+        done = run_in(folder, "sweep", "tiny.yaml", "optimizer.lr=1e-3,1e-2", *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        store = client(mlflow_uri)
+        experiment = store.get_experiment_by_name("rates")
+        runs = store.search_runs([experiment.experiment_id])
+        (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+        children = [run for run in runs if run is not parent]
+        assert parent.info.run_name == "tiny"
+        assert f"MLflow run   {parent.info.run_id}" in done.stdout
+        assert [run.info.status for run in runs] == ["FINISHED"] * 3
+        assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+        assert {(r.info.run_name, r.data.tags["sweep.trial"]) for r in children} == {
+            ("tiny/trial-0000", "0"),
+            ("tiny/trial-0001", "1"),
+        }
+        best = max(children, key=lambda run: run.data.metrics["val/accuracy"])
+        assert parent.data.tags["best.trial"] == best.data.tags["sweep.trial"]
+        assert parent.data.tags["best.optimizer.lr"] == best.data.params["optimizer.lr"]
+        assert parent.data.metrics["best/val/accuracy"] == best.data.metrics["val/accuracy"]
+        assert parent.data.params["sweep.optimizer.lr"] == "0.001, 0.01"
+        listed = store.list_artifacts(parent.info.run_id, "sweep")
+        assert [file.path for file in listed] == ["sweep/best.yaml", "sweep/trials.csv"]
+        plots = store.list_artifacts(parent.info.run_id, "plots")
+        assert "plots/slice.png" in [file.path for file in plots]
+
+        again = run_in(folder, "sweep", "tiny.yaml", "optimizer.lr=1e-3,1e-2", *more)
+        assert (again.returncode, again.stderr) == (0, "")
+        assert len(store.search_runs([experiment.experiment_id])) == 3
+
+    def test_a_server_that_is_not_there_stops_nothing(self, plan: MakePlan) -> None:
+        made = plan("", "optimizer.lr=1e-3,1e-2", "tracking.uri=http://127.0.0.1:1")
+        said: list[str] = []
+        parent = ParentRun(made, "uid", reopen=True, say=said.append)
+        assert (parent.run_id, parent.facts()) == (None, {})
+        parent.end("FINISHED", {}, 0)
+        assert len(said) == 1
+        assert said[0].startswith("MLflow at http://127.0.0.1:1 has not got all of the sweep (")
