@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -36,20 +37,35 @@ def run(job: dict[str, Any]) -> int:
         record; ``resume``: the run directory to go on with, or None.
     """
     from minidl.train.checkpoint import CheckpointError
-    from minidl.train.config import ConfigError, config_from_data
-    from minidl.train.reporter import reporter_for
-    from minidl.train.trainer import Trainer, TrainingError
+    from minidl.train.config import ConfigError
+    from minidl.train.trainer import TrainingError
 
     try:
-        config = config_from_data(job["config"])
-        trainer = Trainer(config, overrides=job["changes"], reporter=reporter_for())
-        return trainer.run().exit_status
+        return _train(job)
     except (ConfigError, CheckpointError) as error:
         return _say(error, 2)
     except (TrainingError, OSError) as error:
         return _say(error, 1)
     except MemoryError:
         return _say("out of memory", 1)
+
+
+def _train(job: dict[str, Any]) -> int:
+    from minidl.train.checkpoint import CheckpointError
+    from minidl.train.config import ConfigError, config_from_data
+    from minidl.train.reporter import reporter_for
+    from minidl.train.trainer import Trainer
+
+    if job["resume"] is not None:
+        directory = Path(job["resume"])
+        try:
+            return Trainer.resume(directory, reporter=reporter_for()).run().exit_status
+        except (CheckpointError, ConfigError) as error:  # killed before it was whole, or damaged
+            print(f"{error}; the trial begins anew", flush=True)
+            shutil.rmtree(directory)
+    config = config_from_data(job["config"])
+    trainer = Trainer(config, overrides=job["changes"], reporter=reporter_for())
+    return trainer.run().exit_status
 
 
 def _say(what: object, status: int) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -103,15 +102,16 @@ class RunningTrial:
         self.pruned = False
         self.stopped = False
         self.reported = 0
-        self.epochs = config.trainer.epochs or math.inf
+        trainer = config.trainer
+        by_epochs = trainer.validate_every == (1, "epochs")
+        #: Validations of a whole trial, where that is known.
+        self.whole = (by_epochs and trainer.epochs) or math.inf
         self.validations = Validations(self.run.journal, plan.metric)
         self._process: subprocess.Popen[bytes] | None = None
         if not self._is_finished():
             self._start(config, environment)
 
     def _start(self, config: Config, environment: dict[str, str]) -> None:
-        if self.run.root.exists():
-            shutil.rmtree(self.run.root)  # what an attempt left that cannot be gone on with
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -128,7 +128,7 @@ class RunningTrial:
         job = {
             "config": config.resolved(),
             "changes": self.plan.changes(self.claim.parameters),
-            "resume": None,
+            "resume": str(self.run.root) if self.run.root.exists() else None,
         }
         with suppress(BrokenPipeError):  # it has died at once, which poll() will tell
             self._stdin.write(json.dumps(job).encode() + b"\n")

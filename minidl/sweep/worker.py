@@ -168,7 +168,7 @@ class Worker:
                 continue
             trial.reported = number
             poor = self.study.report(trial.claim, value, number)
-            last = number >= trial.epochs  # there is nothing left to be saved
+            last = number >= trial.whole  # there is nothing left to be saved
             if poor and not (ended or last or trial.stopped):
                 trial.pruned = True
                 trial.stop()

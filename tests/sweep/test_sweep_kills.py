@@ -134,6 +134,9 @@ def test_sweep_and_training_killed_outright(
 
     assert states(folder) == ["COMPLETE"] * len(RATES)
     assert [trial.params["optimizer.lr"] for trial in trials(folder)] == list(RATES)
+    # Two were interrupted by the end of their sweep: they went on from their checkpoints.
+    logs = [(folder / f"runs/tiny/logs/trial-000{n}.log").read_text() for n in range(2)]
+    assert all("going on in epoch" in log for log in logs)
     monkeypatch.setattr(plots, "plots_available", lambda: False)
     values = [undisturbed(folder, rate) for rate in RATES]
     assert [trial.value for trial in trials(folder)] == values
