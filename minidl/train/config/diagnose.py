@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minidl.train.config.fields import keys_at
 from minidl.train.config.nodes import KeyPath, Source
@@ -21,7 +21,9 @@ from minidl.train.config.yaml_scalars import core_type
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from minidl.train.config.schema import SpecModels
+
+#: The keys that each class takes, by section and name.
+Keys: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -51,7 +53,7 @@ ERRORS_READ = 500  # of a damaged file; suggestions for thousands would take sec
 class Diagnosis:
     """Turns pydantic's errors about a source's data into the source's problems."""
 
-    def __init__(self, source: Source, shape: type[BaseModel], classes: SpecModels) -> None:
+    def __init__(self, source: Source, shape: type[BaseModel], classes: Keys) -> None:
         self.source = source
         self.data = source.root.plain()
         self.shape = shape
@@ -160,9 +162,7 @@ class Diagnosis:
             return f"did you mean `{name}`?"
         if key == "include" or (not owner and similar(key, ["include"], cutoff=0.8)):
             return "an `include` stands at the top of a file: `include: base.yaml`"
-        siblings = [
-            n for n, m in self.classes.get(section or "", {}).items() if key in m.model_fields
-        ]
+        siblings = [n for n, keys in self.classes.get(section or "", {}).items() if key in keys]
         if siblings:
             return f"`{key}` is an argument of {', '.join(siblings)}"
         keys = {name: self.section_keys(name) for name in self.sections if name != section}
@@ -204,18 +204,18 @@ class Diagnosis:
         section = str(path[0])
         if section in self.classes:
             node = self.source.trail((*path, "type"))[-1]
-            model = self.classes[section].get(node.value) if isinstance(node.value, str) else None
-            return list(model.model_fields) if model else []
+            known = self.classes[section]
+            return list(known.get(node.value, [])) if isinstance(node.value, str) else []
         return keys_at(self.shape, self.data, path)
 
-    def named(self, path: KeyPath) -> Mapping[str, type[BaseModel]]:
+    def named(self, path: KeyPath) -> Mapping[str, Any]:
         """Return the classes that the mapping at ``path`` can be of, by name; none for others."""
         return SWEEP_CLASSES.get(path) or self.classes.get(str(path[0]), {})
 
     def section_keys(self, section: str) -> list[str]:
         """Return all keys that a section has, in whatever class."""
-        models = self.classes.get(section, {}).values()
-        keys = dict.fromkeys(key for model in models for key in model.model_fields)
+        classes = self.classes.get(section, {}).values()
+        keys = dict.fromkeys(key for known in classes for key in known)
         return list(keys) or keys_at(self.shape, {}, (section,))
 
     def owner(self, path: KeyPath) -> str:

@@ -22,7 +22,14 @@ from minidl.train.config.include import read_config
 from minidl.train.config.nodes import KeyPath, Node, Source
 from minidl.train.config.overrides import apply_overrides
 from minidl.train.config.problems import ConfigError, Place, Problem, show
-from minidl.train.config.schema import Registry, SpecModels, one_of, registry, spec_models
+from minidl.train.config.schema import (
+    Registry,
+    SpecModels,
+    one_of,
+    registry,
+    spec_keys,
+    spec_models,
+)
 from minidl.train.config.sections import Config, TrainerSection
 from minidl.train.config.yaml_scalars import dump_yaml, interpolate, unsayable
 from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES
@@ -100,7 +107,7 @@ def _check(source: Source, classes: Registry | None) -> Config:
     try:
         config = model.model_validate(data)
     except ValidationError as error:
-        everything = config_shape(classes)[1]  # to say what else there is
+        everything = spec_keys(registry() if classes is None else classes)
         Diagnosis(source, model, everything).report(error.errors(include_url=False))
     _check_monitor(source, data)
     source.problems += source.root.faults()
@@ -163,7 +170,7 @@ def config_shape(
         Only these classes: some 200 take a second to make models of, and a config names ten.
     """
     known = registry() if classes is None else classes
-    if mentioned is not None:
+    if mentioned is not None and sum(map(len, known.values())) > FEW:
         known = {section: _wanted(named, mentioned) for section, named in known.items()}
     shape: tuple[type[Config], SpecModels] = _shape_of(
         tuple((name, tuple(named.items())) for name, named in known.items())
@@ -181,11 +188,13 @@ def _wanted(named: Mapping[str, type], mentioned: frozenset[str]) -> dict[str, t
     return wanted
 
 
+#: So many classes are made models of in no time.
+FEW = 40
 #: The loss that a config has without saying so.
 _ALWAYS = frozenset({"CrossEntropyLoss"})
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=64)
 def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> Any:
     specs = spec_models({name: dict(named) for name, named in known})
     fields: dict[str, Any] = {

@@ -8,6 +8,7 @@ and only the classes in the registry can be named: a config holds no import path
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
 import os
 import types
@@ -39,6 +40,7 @@ NOT_IN_YAML = frozenset(
 )
 
 
+@functools.cache
 def registry() -> dict[str, dict[str, type]]:
     """Return the classes that a config can name, by section and name."""
     from minidl import data, models, nn, optim
@@ -190,7 +192,47 @@ def one_of(models: Mapping[str, type[Spec]]) -> Any:
     return Annotated[Union[tuple(models.values())], Field(discriminator="type")]  # noqa: UP007
 
 
+def spec_keys(classes: Registry) -> dict[str, dict[str, list[str]]]:
+    """Return the keys that each class takes, by section and name: what the models have, sooner."""
+    keys: dict[str, dict[str, list[str]]] = {}
+    for section, named in classes.items():
+        base = DataSpec if section == "data" else Spec
+        augmented = bool(classes.get("augment"))
+        keys[section] = {
+            name: list(
+                dict.fromkeys(
+                    [*base.model_fields, *_fields(name, cls, base, augmented=augmented)[0]]
+                )
+            )
+            for name, cls in named.items()
+        }
+    return keys
+
+
 def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> type[Spec]:
+    holds = _fields(name, cls, base, augmented=augmented)[1]
+    # What holds others is rebuilt once these are known, and so is made anew for each config.
+    return (_new_model if holds else _lasting_model)(name, cls, base, augmented=augmented)
+
+
+def _new_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> type[Spec]:
+    fields, holds = _fields(name, cls, base, augmented=augmented)
+    summary = (inspect.getdoc(cls) or name).partition("\n")[0]
+    model = create_model(name, __base__=base, __doc__=summary, **fields)
+    model.python_class = cls
+    model.inferred = frozenset(getattr(cls, "infer", {}))
+    model.holds_specs = holds
+    return model
+
+
+_lasting_model = functools.cache(_new_model)
+
+
+@functools.cache
+def _fields(
+    name: str, cls: type, base: type[Spec], *, augmented: bool
+) -> tuple[dict[str, Any], bool]:
+    """Return the fields of a class's model, and whether it holds specs of other classes."""
     inferred = frozenset(getattr(cls, "infer", {}))
     fields: dict[str, Any] = {"type": (Literal[name], ...)}
     holds = base is DataSpec and augmented
@@ -217,12 +259,7 @@ def _spec_model(name: str, cls: type, base: type[Spec], *, augmented: bool) -> t
             fields[parameter.name] = (said, ... if required else parameter.default)
         elif required:
             raise TypeError(f"{name}.{parameter.name}: {hint!r} cannot be written in YAML")
-    summary = (inspect.getdoc(cls) or name).partition("\n")[0]
-    model = create_model(name, __base__=base, __doc__=summary, **fields)
-    model.python_class = cls
-    model.inferred = inferred
-    model.holds_specs = holds
-    return model
+    return fields, holds
 
 
 #: Weights that a loss can be given as `balanced`: they follow from the training samples.

@@ -9,9 +9,11 @@ small file do much (aliases that multiply, endless nesting, huge numbers) has a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from yaml.composer import Composer
@@ -115,6 +117,9 @@ def compose(text: str, place: Place) -> yaml.Node | None:
         raise _syntax_error(
             text, place, spot, f"character U+{ord(odd[0]):04X} has no place in YAML"
         )
+    if yaml.__with_libyaml__:
+        with contextlib.suppress(yaml.YAMLError, ValueError, OverflowError):
+            return _FastComposer(text).get_single_node()
     composer = _Composer(text)
     try:
         return composer.get_single_node()
@@ -132,17 +137,13 @@ def compose(text: str, place: Place) -> yaml.Node | None:
         raise _syntax_error(text, place, spot, "a number or escape here is too large") from None
 
 
-class _Composer(Reader, Scanner, Parser, Composer, CoreResolver):
+class _Limited(Composer):
     """PyYAML's composer with limits; it is recursive, and so must not follow any depth."""
 
-    def __init__(self, text: str) -> None:
-        Reader.__init__(self, text)
-        for part in (Scanner, Parser, Composer, CoreResolver):
-            part.__init__(self)
-        self.depth = self.count = 0
+    depth = count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[attr-defined]
         self.depth += 1
         self.count += 1
         if self.depth > MAX_DEPTH:
@@ -158,6 +159,27 @@ class _Composer(Reader, Scanner, Parser, Composer, CoreResolver):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+class _Composer(_Limited, Reader, Scanner, Parser, CoreResolver):
+    """All in Python: its errors have the better words."""
+
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        for part in (Scanner, Parser, Composer, CoreResolver):
+            part.__init__(self)
+
+
+_LibYAML: Any = getattr(yaml.cyaml, "CParser") if yaml.__with_libyaml__ else Parser  # noqa: B009
+
+
+class _FastComposer(_Limited, _LibYAML, CoreResolver):  # type: ignore[misc]
+    """On libyaml's events, where PyYAML was built with it: some six times as fast."""
+
+    def __init__(self, text: str) -> None:
+        _LibYAML.__init__(self, text)
+        Composer.__init__(self)
+        CoreResolver.__init__(self)
 
 
 class _Reading:
@@ -206,7 +228,7 @@ class _Reading:
                     else None
                 )
                 self.source.report(at, "a key must be text", hint)
-            elif raw_key.value == "<<" and raw_key.style is None:
+            elif raw_key.value == "<<" and not raw_key.style:
                 self.source.report(
                     at, "merge keys (<<) are not part of YAML 1.2", "write the keys out"
                 )
@@ -222,6 +244,10 @@ class _Reading:
             else:
                 child = self.node(raw_value)
                 child.key = at
+                if self.at is None and raw_value.value == "" and not raw_value.style:
+                    # Where nothing stands, the two composers name different places.
+                    end = raw_key.end_mark
+                    child.place = Place(self.source.name, end.line + 1, end.column + 2)
                 children[raw_key.value] = child
         return Node(children, place)
 
@@ -235,7 +261,7 @@ class _Reading:
         try:
             if kind == "str" and "${" in text:
                 text = interpolate(text, self.environ)
-                if raw.style is None and ENVIRONMENT.fullmatch(raw.value):
+                if not raw.style and ENVIRONMENT.fullmatch(raw.value):
                     kind = core_type(text)
             if wrong := unsayable(text):
                 raise ValueError(wrong)
