@@ -31,10 +31,23 @@ def train(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the run directory at the end, no more.")
     ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Profile 20 steps and make no run; `minidl profile` has more options."
+        ),
+    ] = False,
 ) -> None:
     """Train what CONFIG describes, into a new run directory."""
     if as_json and quiet:
         fail("--json and --quiet exclude each other: choose one", 2)
+    if profile and (as_json or quiet):
+        fail("--profile prints tables: leave --json and --quiet out", 2)
+    if profile:
+        from minidl.cli.profile import profile as show_profile
+
+        show_profile(config, overrides)
+        return
     with failures():
         from minidl.train.config import load_config
         from minidl.train.reporter import reporter_for

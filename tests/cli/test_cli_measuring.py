@@ -53,6 +53,16 @@ def test_profile(minidl: Minidl, folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["found", "tiny.yaml"]
 
 
+def test_train_with_profile(minidl: Minidl, folder: Path) -> None:
+    done = minidl("train", "tiny.yaml", "--profile")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("20 steps of 50 samples: ")
+    assert sorted(path.name for path in folder.iterdir()) == ["profile", "tiny.yaml"]
+    done = minidl("train", "tiny.yaml", "--profile", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "--profile prints tables: leave --json and --quiet out\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
