@@ -122,7 +122,7 @@ def profile_training(config: Config, *, steps: Size = 20, warm_up: Count = 5) ->
         steps=steps,
         samples=samples,
         plain=plain,
-        steps_per_epoch=len(experiment.data.train),
+        steps_per_epoch=experiment.steps_per_epoch,
         validation=times["validation"] / share if share else None,
         checkpoint=times["checkpoint"],
     )

@@ -6,43 +6,30 @@ and writes no file. The learning-rate finder and the profiler are made of it.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Generator
 from contextlib import closing
 from itertools import islice
 from typing import Any
 
-from minidl.optim import clip_grad_norm_
 from minidl.profiling import phase
-from minidl.train.build import Experiment
-from minidl.train.config import TrainerSection
+from minidl.train.optimization import Stepper
 
 #: What is trained on at a time: the batches that make one step.
 Batches = list[tuple[Any, Any]]
 
 
-class Steps:
-    """Takes steps of an experiment, epoch after epoch without end.
-
-    Parameters
-    ----------
-    settings
-        The config's ``trainer`` section, for what it says of a step.
-    """
-
-    def __init__(self, experiment: Experiment, settings: TrainerSection) -> None:
-        self.experiment = experiment
-        self.settings = settings
+class Steps(Stepper):
+    """Takes steps of an experiment, epoch after epoch without end."""
 
     def batches(self) -> Generator[Batches, None, None]:
-        """Yield the batches of each step."""
+        """Yield the batches of each step, several where gradients are accumulated."""
         loader, epoch = self.experiment.data.train, 0
         while True:
             epoch += 1
             loader.set_epoch(epoch)
             with closing(iter(loader)) as batches:
-                while group := list(islice(batches, getattr(self.settings, "accumulate", 1))):
+                while group := list(islice(batches, self.settings.accumulate)):
                     yield group
 
     def take(self, batches: Batches) -> float:
@@ -53,24 +40,12 @@ class Steps:
         ArithmeticError
             The loss is no finite number.
         """
-        step: Any = self.experiment.task.step
-        if "batches" in inspect.signature(step).parameters:  # several may make one step
-            outcomes = step(self.experiment, batches, self)
-        else:
-            outcomes = [step(self.experiment, *batch, self) for batch in batches]
+        outcomes = self.step(batches)
         weight = math.fsum(outcome.weight for outcome in outcomes)
         total = math.fsum(outcome.loss * outcome.weight for outcome in outcomes)
         return total / weight if weight else 0.0
 
-    # What a task calls within a step: this is the task's `Guard`.
-
-    def loss(self, value: float) -> None:
-        """Refuse a loss that is no number."""
-        if not math.isfinite(value):
-            raise ArithmeticError(f"the loss became {value}")
-
     def gradients(self) -> None:
-        """Clip the gradients, before the step."""
-        if self.settings.clip_norm is not None:
-            with phase("clip"):
-                clip_grad_norm_(self.experiment.model.parameters(), self.settings.clip_norm)
+        """Hold the gradients finite and clip them, under a name of its own in a profile."""
+        with phase("clip"):
+            super().gradients()

@@ -148,6 +148,7 @@ def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
         ("loss.weight=[1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5]",),
         ("loss={type: MSELoss}", "trainer.clip_norm=0.5"),
         ("schedule={type: OneCycleLR, max_lr: 0.1}", "data.augment=[{type: CutMix}]"),
+        ("trainer.accumulate=2", "trainer.ema={decay: 0.9}", "trainer.nan_guard=skip"),
     ],
 )
 def test_a_tiny_training(tiny: Load, more: tuple[str, ...]) -> None:

@@ -83,6 +83,15 @@ def test_a_loss_that_is_no_number(tiny: Load) -> None:
         profile_training(config, steps=20)
 
 
+def test_a_step_of_several_batches(tiny: Load) -> None:
+    found = profile_training(tiny("trainer.accumulate=4"), steps=2, warm_up=0)
+    rows = {row.name: row.calls for row in found.profile.by_phase(per=2).rows}
+    assert (rows["step"], rows["data"], rows["optimizer"]) == (1, 1, 1)
+    assert (rows["Sequential"], rows["backward"]) == (3, 3)  # six batches: four, and two
+    assert found.samples == 6 * 50
+    assert found.steps_per_epoch == 2
+
+
 def test_steps_go_on_behind_an_epochs_end(tiny: Load) -> None:
     config = tiny()
     runner = Steps(build(config), config.trainer)
