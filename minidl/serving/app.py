@@ -67,13 +67,14 @@ class Answerer:
         self._decoders = CapacityLimiter(DECODERS)
 
     def start(self) -> None:
-        """Begin to take requests."""
+        """Begin to take requests, from the event loop that runs now."""
         self.batcher = Batcher(
             self.served.answers,
             max_batch=self.settings.max_batch,
             max_wait=self.settings.max_wait,
             max_queue=self.settings.max_queue,
             observe=self.instruments.batch_done,
+            deliver=asyncio.get_running_loop().call_soon_threadsafe,
         )
         self.instruments.watch(lambda: self.batcher.waiting if self.batcher else 0)
 
@@ -86,7 +87,9 @@ class Answerer:
     async def answers(self, samples: Array) -> Array:
         """Return the model's answers to samples, which wait for their turn."""
         assert self.batcher is not None
-        answers = await asyncio.wrap_future(self.batcher.submit(samples))
+        future: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
+        self.batcher.submit(samples, future)
+        answers = await future
         check_finite(answers)
         return answers
 
@@ -158,7 +161,7 @@ def _json(document: Any) -> Response:
 def _add_predictions(app: FastAPI, answerer: Answerer) -> None:
     """Add the routes that ask the model."""
     served = answerer.served
-    told = Descriptions(served)
+    told = Descriptions(served, answerer.spec)
 
     @app.post("/predict", **told.predict)
     async def predict(request: Request) -> Response:

@@ -11,12 +11,17 @@ as well. Nothing here knows of HTTP.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +37,7 @@ class QueueFullError(RuntimeError):
 @dataclass(frozen=True)
 class _Waiting:
     samples: Array
-    future: Future[Array] = field(default_factory=Future)
+    future: Any
     since: float = field(default_factory=time.monotonic)
 
 
@@ -51,6 +56,9 @@ class Batcher:
         Samples that may wait, at most.
     observe
         Told of each batch: its number of samples, and the seconds the model took.
+    deliver
+        Hands a batch's answers over: called in the model's thread, once a batch, with a function
+        that settles its futures. At once by default; an event loop gives ``call_soon_threadsafe``.
     """
 
     def __init__(
@@ -61,12 +69,14 @@ class Batcher:
         max_wait: float = 0.0,
         max_queue: int = 1024,
         observe: Callable[[int, float], None] = lambda samples, seconds: None,
+        deliver: Callable[[Callable[[], None]], object] = lambda settle: settle(),
     ) -> None:
         self.max_batch = max_batch
         self.max_wait = max_wait
         self.max_queue = max_queue
         self._answer = answer
         self._observe = observe
+        self._deliver = deliver
         self._queue: deque[_Waiting] = deque()
         self._samples = 0
         self._closed = False
@@ -84,10 +94,15 @@ class Batcher:
         """Whether requests are taken and answered."""
         return self._thread.is_alive() and not self._closed
 
-    def submit(self, samples: Array) -> Future[Array]:
-        """Put the samples of one request ``(N, *)`` into the queue; the future gets the answers.
+    def submit(self, samples: Array, future: Any = None) -> Any:
+        """Put the samples of one request ``(N, *)`` into the queue; a future gets the answers.
 
         A future that is cancelled before its batch begins costs no more than its place.
+
+        Parameters
+        ----------
+        future
+            An event loop's own; by default one of `concurrent.futures`. It is returned.
 
         Raises
         ------
@@ -104,7 +119,7 @@ class Batcher:
                     f"{self._samples} samples are waiting, and there is room for "
                     f"{self.max_queue}: {len(samples)} more do not fit; try again later"
                 )
-            waiting = _Waiting(samples)
+            waiting = _Waiting(samples, Future() if future is None else future)
             self._queue.append(waiting)
             self._samples += len(samples)
             self._changed.notify()
@@ -119,10 +134,12 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            # From here on a future can no longer be cancelled.
-            wanted = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
+            wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
             if wanted:
-                self._run(wanted)
+                outcomes = self._outcomes(wanted)
+                # One call for all: waking an event loop is a system call, and the loop takes the
+                # interpreter away from this thread at each.
+                self._deliver(partial(_settle, wanted, outcomes))
 
     def _next_batch(self) -> list[_Waiting]:
         """Wait for requests and return those that go together; none when all is done."""
@@ -148,7 +165,8 @@ class Batcher:
             self._samples -= taken
             return batch
 
-    def _run(self, batch: list[_Waiting]) -> None:
+    def _outcomes(self, batch: list[_Waiting]) -> list[Any]:
+        """Return each request's answers, or the exception that it ended in."""
         try:
             joined = batch[0].samples
             if len(batch) > 1:
@@ -156,16 +174,11 @@ class Batcher:
             answers = self._in_pieces(joined)
         except Exception as error:
             if len(batch) == 1:
-                batch[0].future.set_exception(error)
-                return
-            for waiting in batch:  # one may have failed the others: each on its own
-                self._run([waiting])
-            return
-        start = 0
-        for waiting in batch:
-            end = start + len(waiting.samples)
-            waiting.future.set_result(answers[start:end])
-            start = end
+                return [error]
+            # One may have failed the others: each on its own.
+            return [outcome for waiting in batch for outcome in self._outcomes([waiting])]
+        ends = accumulate(len(waiting.samples) for waiting in batch)
+        return [answers[end - len(w.samples) : end] for w, end in zip(batch, ends, strict=True)]
 
     def _in_pieces(self, samples: Array) -> Array:
         parts = []
@@ -175,3 +188,13 @@ class Batcher:
             parts.append(self._answer(piece))
             self._observe(len(piece), time.perf_counter() - begin)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _settle(batch: list[_Waiting], outcomes: list[Any]) -> None:
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        # Whoever cancels meanwhile wants no answer. (Two classes until Python has made them one.)
+        with suppress(asyncio.InvalidStateError, InvalidStateError):
+            if isinstance(outcome, Exception):
+                waiting.future.set_exception(outcome)
+            else:
+                waiting.future.set_result(outcome)

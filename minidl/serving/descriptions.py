@@ -5,8 +5,12 @@ Bodies are read by minidl itself (as streams, within limits), so their schemas a
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
+
+from minidl.serving.inputs import InputSpec
 from minidl.serving.served_model import ServedModel
 
 #: Examples of more numbers than this would fill the page; /example has them.
@@ -34,17 +38,14 @@ _ERROR_SCHEMA = {
 class Descriptions:
     """Arguments of the routes' decorators, for one model."""
 
-    def __init__(self, served: ServedModel) -> None:
-        shape = list(served.predictor.sample_shape)
-        kind = f"{served.predictor.dtype} {shape}"
-        sample = _nested(len(shape), _number(served))
+    def __init__(self, served: ServedModel, spec: InputSpec) -> None:
+        kind = f"{spec.dtype} {list(spec.shape)}"
         predictions = _object("predictions", {"type": "array", "items": _prediction(served)})
-        arrays = _nested(1 + len(served.answer_shape), {"type": "number"})
-        example = served.example() if served.predictor.sample_shape else None
-        if example is not None and _size(shape) > LARGEST_EXAMPLE:
-            example = None
-        # One sample, or an array of them.
-        batch = {"anyOf": [sample, {"type": "array", "minItems": 1, "items": sample}]}
+        arrays = {"type": "array", "items": _nested(served.answer_shape, {"type": "number"})}
+        example = served.example() if math.prod(spec.shape) <= LARGEST_EXAMPLE else None
+        samples = [_nested(shape, _number(spec)) for shape in spec.shapes]
+        many = {"type": "array", "minItems": 1, "maxItems": spec.max_samples}
+        batch = {"anyOf": samples + [many | {"items": sample} for sample in samples]}
         self.predict = _route(
             f"Answers to samples: {kind}, one or many",
             {"application/json": _media(_object("inputs", batch), example)},
@@ -63,7 +64,7 @@ class Descriptions:
         self.picture = _route(
             "The answer to a picture: PNG or JPEG, fitted to the model's input",
             {
-                "multipart/form-data": _media(_object("image", binary)),
+                "multipart/form-data": _media(_object("image", binary, more=True)),
                 "image/png": _media(binary),
                 "image/jpeg": _media(binary),
             },
@@ -88,31 +89,32 @@ def _media(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
     return {"schema": schema} | ({} if example is None else {"example": example})
 
 
-def _object(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _object(name: str, schema: dict[str, Any], *, more: bool = False) -> dict[str, Any]:
     return {
         "type": "object",
         "required": [name],
         "properties": {name: schema},
-        "additionalProperties": False,
+        "additionalProperties": more,
     }
 
 
-def _nested(depth: int, leaf: dict[str, Any]) -> dict[str, Any]:
-    for _ in range(depth):
-        leaf = {"type": "array", "items": leaf}
+def _nested(shape: tuple[int, ...], leaf: dict[str, Any]) -> dict[str, Any]:
+    for size in reversed(shape):
+        leaf = {"type": "array", "items": leaf, "minItems": size, "maxItems": size}
     return leaf
 
 
-def _number(served: ServedModel) -> dict[str, Any]:
-    if served.predictor.dtype == "uint8":
+def _number(spec: InputSpec) -> dict[str, Any]:
+    if spec.dtype == np.uint8:
         return {"type": "integer", "minimum": 0, "maximum": 255}
-    return {"type": "number"}
+    largest = float(np.finfo(spec.dtype).max)
+    return {"type": "number", "minimum": -largest, "maximum": largest}
 
 
 def _prediction(served: ServedModel) -> dict[str, Any]:
     classes = list(served.predictor.classes)
     if served.predictor.task != "Classification":
-        return _object("values", _nested(len(served.answer_shape), {"type": "number"}))
+        return _object("values", _nested(served.answer_shape, {"type": "number"}))
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     return {
         "type": "object",
@@ -126,10 +128,3 @@ def _prediction(served: ServedModel) -> dict[str, Any]:
             },
         },
     }
-
-
-def _size(shape: list[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

@@ -7,6 +7,7 @@ status 0. A second Ctrl-C ends it at once.
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from typing import Any
@@ -52,6 +53,8 @@ def url_of(listener: socket.socket) -> str:
 
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or Ctrl-C."""
+    # It warns of each damaged form, which is answered with 400: anyone could fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

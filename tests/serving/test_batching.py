@@ -122,12 +122,37 @@ def test_cancelled_requests_are_not_run(batchers: Any) -> None:
     assert model.entered.wait(SECONDS)
     gone, kept = batcher.submit(rows(1, 1, 1)), batcher.submit(rows(2))
     assert gone.cancel()
-    assert not first.cancel()  # its batch has begun
     model.go_on.set()
     assert kept.result(SECONDS) == 4
     assert model.batches == [1, 1]
+    assert first.result(SECONDS) == 0
     with pytest.raises(CancelledError):
         gone.result(SECONDS)
+
+
+def test_cancelled_while_the_model_runs(batchers: Any) -> None:
+    batcher, model = batchers(held=True)
+    first = batcher.submit(rows(0))
+    assert model.entered.wait(SECONDS)
+    assert first.cancel()
+    model.go_on.set()
+    assert batcher.submit(rows(2)).result(SECONDS) == 4  # the thread has not minded
+
+
+def test_a_batch_is_delivered_by_one_call() -> None:
+    calls: list[Any] = []
+    model = Doubling(held=True)
+    batcher = Batcher(model, deliver=calls.append)
+    first = batcher.submit(rows(0))
+    assert model.entered.wait(SECONDS)
+    others = [batcher.submit(rows(i)) for i in (1, 2)]
+    model.go_on.set()
+    batcher.close()
+    assert len(calls) == 2
+    assert not first.done()
+    for settle in calls:
+        settle()
+    assert [f.result(0).item() for f in (first, *others)] == [0, 2, 4]
 
 
 def test_closing_answers_what_was_taken(batchers: Any) -> None:
