@@ -48,6 +48,7 @@ def serve(
             fail(str(error), 2)
         with listener:
             served = ServedModel.load(run)
+            served.warm_up(max_batch)
             settings = Settings(
                 max_batch=max_batch,
                 max_wait=max_wait_ms / 1000,

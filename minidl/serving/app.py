@@ -35,6 +35,8 @@ from minidl.serving.served_model import ServedModel, check_finite
 PARSED_AT_ONCE = 256 * 1024
 #: Pictures decoded at the same time: each may take a few times ``max_pixels`` bytes.
 DECODERS = 2
+#: Seconds after which it is looked whether who asked is still there.
+PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,33 @@ class Answerer:
         batcher = self.batcher
         return batcher is not None and batcher.alive and batcher.waiting < batcher.max_queue
 
-    async def answers(self, samples: Array) -> Array:
-        """Return the model's answers to samples, which wait for their turn."""
+    async def answers(self, samples: Array, request: Request) -> Array:
+        """Return the model's answers to samples, which wait for their turn.
+
+        Raises
+        ------
+        ClientDisconnect
+            Whoever asked has gone; the model is not asked.
+        """
         assert self.batcher is not None
-        future: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Array] = loop.create_future()
         self.batcher.submit(samples, future)
-        answers = await future
+        watching: list[asyncio.Task[None]] = []
+        # A task for each request would cost more than most of them wait.
+        timer = loop.call_later(
+            PATIENCE, lambda: watching.append(loop.create_task(_cancel_if_gone(request, future)))
+        )
+        try:
+            answers = await future
+        except asyncio.CancelledError:
+            if watching and watching[0].done():
+                raise ClientDisconnect from None
+            raise
+        finally:
+            timer.cancel()
+            for task in watching:
+                task.cancel()
         check_finite(answers)
         return answers
 
@@ -98,7 +121,7 @@ class Answerer:
         body = await json_body(request)
         read: Callable[[], Array] = lambda: read_samples(body, self.spec, keys=keys)
         samples = read() if len(body) <= PARSED_AT_ONCE else await anyio.to_thread.run_sync(read)
-        return await self.answers(samples)
+        return await self.answers(samples, request)
 
     async def of_picture(self, request: Request) -> Array:
         """Return the answer to a picture."""
@@ -111,7 +134,7 @@ class Answerer:
             self.settings.max_pixels,
             limiter=self._decoders,
         )
-        return await self.answers(sample)
+        return await self.answers(sample, request)
 
     def refusal(self, error: InputError) -> JSONResponse:
         """Return what a client is told whose samples are wrong."""
@@ -122,6 +145,13 @@ class Answerer:
         told |= {} if error.given is None else {"given": {"shape": error.given}}
         told |= {} if error.sample is None else {"sample": error.sample}
         return JSONResponse(told, 422)
+
+
+async def _cancel_if_gone(request: Request, future: asyncio.Future[Array]) -> None:
+    """Give up what a client waits for once it has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    future.cancel()
 
 
 def create_app(served: ServedModel, settings: Settings | None = None) -> FastAPI:

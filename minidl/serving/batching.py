@@ -133,20 +133,22 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
-            if wanted:
-                outcomes = self._outcomes(wanted)
+        while (batch := self._next_batch()) is not None:
+            if batch:
+                outcomes = self._outcomes(batch)
                 # One call for all: waking an event loop is a system call, and the loop takes the
                 # interpreter away from this thread at each.
-                self._deliver(partial(_settle, wanted, outcomes))
+                self._deliver(partial(_settle, batch, outcomes))
 
-    def _next_batch(self) -> list[_Waiting]:
-        """Wait for requests and return those that go together; none when all is done."""
+    def _next_batch(self) -> list[_Waiting] | None:
+        """Wait for requests and return those that go together and are still wanted.
+
+        None when all is done.
+        """
         with self._changed:
             while not self._queue:
                 if self._closed:
-                    return []
+                    return None
                 self._changed.wait()
             end = self._queue[0].since + self.max_wait
             while self._samples < self.max_batch and not self._closed:
@@ -157,12 +159,15 @@ class Batcher:
             batch: list[_Waiting] = []
             taken = 0
             # Whole requests, the first in any case: one larger than a batch is run in pieces.
-            while self._queue and (
-                not batch or taken + len(self._queue[0].samples) <= self.max_batch
-            ):
-                batch.append(self._queue.popleft())
-                taken += len(batch[-1].samples)
-            self._samples -= taken
+            while self._queue:
+                size = len(self._queue[0].samples)
+                if batch and taken + size > self.max_batch:
+                    break
+                waiting = self._queue.popleft()
+                self._samples -= size
+                if not waiting.future.cancelled():
+                    batch.append(waiting)
+                    taken += size
             return batch
 
     def _outcomes(self, batch: list[_Waiting]) -> list[Any]:

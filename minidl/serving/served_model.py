@@ -51,10 +51,16 @@ class ServedModel:
         directory = find_model(path)
         predictor = Predictor.load(directory)
         digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
-        # The first answer also compiles kernels and warms caches.
         blank = np.zeros((1, *predictor.sample_shape), predictor.dtype)
         answer = predictor.answers(blank)
         return cls(predictor, _name(path), digest, answer.shape[1:], str(answer.dtype))
+
+    def warm_up(self, samples: int) -> None:
+        """Answer a batch of blank samples, before anyone waits for it.
+
+        Compiled kernels are loaded when a batch is first large enough for them: that takes seconds.
+        """
+        self.answers(np.zeros((samples, *self.predictor.sample_shape), self.predictor.dtype))
 
     @property
     def takes_pictures(self) -> bool:

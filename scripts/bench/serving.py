@@ -112,7 +112,7 @@ def load(server: Server, script: Path, clients: int, seconds: int) -> tuple[floa
     units = {"us": 1e-3, "ms": 1.0, "s": 1e3}
     latencies = {
         share: float(value) * units[unit]
-        for share, value, unit in re.findall(r"^ +(\d+)% +([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+        for share, value, unit in re.findall(r"^ +(\d+)% +([\d.]+)(us|ms|s) *$", said, re.MULTILINE)
     }
     (rate,) = re.findall(r"Requests/sec:\s+([\d.]+)", said)
     (count,) = re.findall(r"(\d+) requests in", said)
@@ -158,12 +158,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of BLAS, in each server")
     parser.add_argument("options", nargs="*", help="more for minidl serve, after --")
     arguments = parser.parse_args()
-    from minidl.train.tracking.mlflow_client import save_model
+    from minidl.train.tracking.logged_model import save_model
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         example = MNISTSample().test.inputs[:2]
-        model = save_model(arguments.run / "model", example.shape[1:], example, folder)
+        model = save_model(arguments.run / "model", example, folder)
         bin_folder = Path(sys.executable).parent
         commands: dict[str, list[Any]] = {
             "minidl": [bin_folder / "minidl", "serve", arguments.run, *arguments.options],

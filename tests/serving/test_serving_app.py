@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,17 @@ Open = Callable[..., TestClient]
 Served = Callable[[str], ServedModel]
 
 JSON = {"Content-Type": "application/json"}
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "POST",
+    "path": "/predict",
+    "raw_path": b"/predict",
+    "query_string": b"",
+    "root_path": "",
+    "scheme": "http",
+}
 
 
 def digits(count: int) -> Any:
@@ -269,19 +281,8 @@ def test_a_lie_about_the_length_is_found(served: Served) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/predict",
-        "raw_path": b"/predict",
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "headers": [(b"content-type", b"application/json"), (b"content-length", b"10")],
-    }
-    asyncio.run(app(scope, receive, send))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"10")]
+    asyncio.run(app({**SCOPE, "headers": headers}, receive, send))
     assert sent[0]["status"] == 413
     assert given == 3  # and no more was read
 
@@ -366,6 +367,54 @@ def test_beyond_the_queue_requests_are_refused_and_told_when_to_return(served: S
         if answer.status_code == 503:
             assert answer.headers["retry-after"] == "1"
             assert "try again later" in answer.json()["detail"]
+
+
+def test_who_has_gone_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that closes while its request is in the queue: the model is not asked."""
+    model = served("kinds")
+    answers, go_on, asked = model.predictor.answers, threading.Event(), []
+
+    def slow(samples: Any) -> Any:
+        asked.append(len(samples))
+        assert go_on.wait(30)
+        return answers(samples)
+
+    monkeypatch.setattr(model.predictor, "answers", slow)
+
+    async def ask(app: Any, rows: int, gone: asyncio.Event) -> int | None:
+        messages = [
+            {"type": "http.request", "body": json.dumps({"inputs": [[1, 2]] * rows}).encode()}
+        ]
+        status: list[int] = []
+
+        async def receive() -> Any:
+            if not messages:
+                await gone.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        async def send(message: Any) -> None:
+            status.append(message.get("status", 0))
+
+        await app({**SCOPE, "headers": [(b"content-type", b"application/json")]}, receive, send)
+        return status[0]
+
+    async def both() -> tuple[int | None, int | None]:
+        app = create_app(model)
+        async with app.router.lifespan_context(app):
+            stays, goes = asyncio.Event(), asyncio.Event()
+            first = asyncio.create_task(ask(app, 1, stays))
+            while not asked:
+                await asyncio.sleep(0.01)
+            second = asyncio.create_task(ask(app, 5, goes))
+            await asyncio.sleep(0.01)
+            goes.set()
+            status = await asyncio.wait_for(second, 30)
+            go_on.set()
+            return await first, status
+
+    assert asyncio.run(both()) == (200, 499)
+    assert asked == [1]
 
 
 # ---- descriptions --------------------------------------------------------------------------------
