@@ -23,6 +23,7 @@ from minidl.cli.lr_find import lr_find
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.profile import profile
+from minidl.cli.report import report
 from minidl.cli.resume import resume
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
@@ -47,6 +48,7 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("export")(export)
 app.command("serve")(serve)
+app.command("report")(report)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
 app.command("sync")(sync)

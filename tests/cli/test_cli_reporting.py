@@ -23,13 +23,26 @@ def test_json_is_all_there_is_on_standard_output(minidl: Minidl) -> None:
     last = [event for event in events if event["event"] == "epoch_ends"][-1]
     assert (last["step"], last["epoch"]) == (12, 2)
     assert 0 <= last["metrics"]["val/accuracy"] <= 1
+    end = events[-1]
+    assert (end["event"], end["status"], end["exit_status"]) == ("run_ends", "FINISHED", 0)
+    assert (end["directory"], end["steps"], end["epochs"]) == ("runs/tiny", 12, 2)
+    assert end["metrics"].keys() == {"test/loss", "test/accuracy"}
 
 
 def test_quiet_says_nothing_of_the_training(minidl: Minidl, folder: Path) -> None:
     done = minidl("train", "tiny.yaml", "--quiet", "trainer.epochs=1")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout in ("", "runs/tiny\n")
+    assert done.stdout == "runs/tiny\n"
     assert (folder / "runs/tiny/summary.json").exists()
+
+
+def test_a_run_that_fails_says_so_to_machines(minidl: Minidl) -> None:
+    done = minidl("train", "tiny.yaml", "--json", "optimizer={type: SGD, lr: 1e30}")
+    assert done.returncode == 1
+    end = json.loads(done.stdout.splitlines()[-1])
+    assert (end["event"], end["status"]) == ("run_ends", "FAILED")
+    assert end["error"]
+    assert end["error"] in done.stderr
 
 
 @pytest.mark.parametrize("options", [("--json", "--quiet"), ("-q", "--json")])

@@ -45,9 +45,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         where = [f"trainer.run_root={tmp_path / 'runs'}", f"trainer.name={name}"]
         config = load_config(source, [*where, *overrides])
         run = RunDirectory.create(config, overrides)
+        began = facts.get("began", BEGAN)
+        about = json.loads(run.about.read_text())
+        run.about.write_text(json.dumps(about | {"created": began}))
         with Journal(run.journal) as journal:
             for step in range(1, 7):
-                epoch, now = (step + 1) // 2, facts.get("began", BEGAN) + 10 * step
+                epoch, now = (step + 1) // 2, began + 10 * step
                 point = {"train/loss": 2.0 / step, "lr": 0.01, "throughput/samples_per_s": 100.0}
                 journal.write(step, epoch, point, time=now)
                 if step % 2 == 0:

@@ -155,10 +155,9 @@ def _cell(run: RunRecord, heading: str) -> str:
     if heading == "run":
         return run.name
     if heading == "epochs":
-        planned = run.flat.get("trainer.epochs")
-        return _of(run.epochs, planned if planned not in (None, "null") else None)
+        return _of(run.epochs, run.flat.get("trainer.epochs"))
     if heading == "steps":
-        return _of(run.steps, None)
+        return _of(run.steps, run.flat.get("trainer.max_steps"))
     if heading.startswith("best"):
         if run.best is None:
             return ""
@@ -174,7 +173,8 @@ def _cell(run: RunRecord, heading: str) -> str:
 def _of(done: int | None, planned: str | None) -> str:
     if done is None:
         return ""
-    return f"{done:,}" if planned is None else f"{done:,}/{planned}"
+    known = planned is not None and planned.isdecimal()
+    return f"{done:,}/{int(planned or 0):,}" if known else f"{done:,}"
 
 
 def shown(key: str, value: Any) -> str:

@@ -7,7 +7,6 @@ So nothing here raises over a file's content: what cannot be read is told in ``p
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -22,11 +21,13 @@ from minidl.train.config import ConfigError
 from minidl.train.config.sections import flatten
 from minidl.train.config.yaml_source import parse, read_text
 from minidl.train.journal import Entry, read_journal
-from minidl.train.metrics.direction import higher_is_better
+from minidl.train.metrics import higher_is_better
 from minidl.train.run_directory import RunDirectory
+from minidl.train.tracking.mlflow_uri import redacted
 
 State: TypeAlias = Literal["running", "finished", "failed", "killed", "unfinished", "empty"]
 
+_NOTES = {"about": "run.json", "description": "description.json", "tracking": "tracking.json"}
 _STATES: dict[Any, State] = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "killed"}
 
 
@@ -48,8 +49,9 @@ class Best:
 class RunRecord:
     """All that is known of a run.
 
-    ``config`` is the resolved one as plain data, ``summary`` how the run ended; both are empty
-    where there is none. ``description`` is what was recorded when it began: versions, machine.
+    ``config`` is the resolved one as plain data, ``summary`` how the run ended, ``about`` and
+    ``description`` what was recorded when it began, ``tracking`` where MLflow has it; each is
+    empty where there is none.
     """
 
     directory: Path
@@ -58,7 +60,9 @@ class RunRecord:
     config: dict[str, Any] = field(default_factory=dict)
     entries: Sequence[Entry] = ()
     summary: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
+    tracking: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @cached_property
@@ -101,9 +105,9 @@ class RunRecord:
     @property
     def began(self) -> float | None:
         """When the run began, in seconds since 1970: the first sign of it."""
-        started = _number(self.description.get("started"))
-        if started is not None:
-            return started
+        for told in (self.about.get("created"), self.description.get("started")):
+            if (started := _number(told)) is not None:
+                return started
         # The journal's time outlives a copy of the directory; a file's may not.
         times = [entry.time for entry in self.entries if entry.time > 0]
         if times:
@@ -127,6 +131,14 @@ class RunRecord:
         """The median rate of its points."""
         _, rates = self.series("throughput/samples_per_s")
         return median(rates) if rates else None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions, commit and machine when the run began, as tags; empty where not recorded."""
+        for told in (self.about.get("environment"), self.description.get("tags")):
+            if isinstance(told, dict):
+                return {str(name): str(value) for name, value in told.items()}
+        return {}
 
     def series(self, metric: str) -> tuple[list[int], list[float]]:
         """Return the steps and values of a metric; values may be no finite numbers."""
@@ -191,22 +203,6 @@ def read_run(directory: Path) -> RunRecord:
     return _read(directory, directory.resolve().name)
 
 
-def is_running(directory: Path) -> bool:
-    """Whether a process trains this run now: it holds a lock, which goes when it dies."""
-    try:
-        descriptor = os.open(directory / ".lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        # Shared: two who look at the same moment do not see each other as a training.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _directories(root: Path) -> list[Path]:
     try:
         return sorted(path for path in root.iterdir() if path.is_dir())
@@ -228,9 +224,11 @@ def _read(directory: Path, name: str) -> RunRecord:
     state: State = _STATES.get(summary.get("status"), "unfinished")
     if summary and summary.get("status") not in _STATES:
         problems.append(f"summary.json: the status is {summary.get('status')!r}")
-    if is_running(directory):
+    if run.in_use():
         state = "running"
-    described = directory / "description.json"
+    notes: dict[str, dict[str, Any]] = {}
+    for word, path in _NOTES.items():
+        notes[word] = _read_json(directory / path, problems) if (directory / path).exists() else {}
     return RunRecord(
         directory,
         name,
@@ -238,8 +236,8 @@ def _read(directory: Path, name: str) -> RunRecord:
         _read_config(run.config, problems),
         _read_entries(run.journal, problems),
         summary,
-        _read_json(described, problems) if described.exists() else {},
-        tuple(problems),
+        **notes,
+        problems=tuple(problems),
     )
 
 
@@ -254,6 +252,9 @@ def _read_config(path: Path, problems: list[str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         problems.append("config.yaml: no mapping of sections")
         return {}
+    tracking = found.get("tracking")
+    if isinstance(tracking, dict) and isinstance(tracking.get("uri"), str):
+        tracking["uri"] = redacted(tracking["uri"])  # whoever sees the run needs no password
     lost = [name for name in ("data", "model", "optimizer", "trainer") if name not in found]
     if lost:
         problems.append(f"config.yaml: it ends early: there is no {', '.join(lost)}")

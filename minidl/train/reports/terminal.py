@@ -206,11 +206,10 @@ def _files(run: RunRecord) -> dict[str, str]:
 
 
 def _size(count: int) -> str:
-    for unit in ("B", "kB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count = round(count / 1000)
-    return f"{count:,} MB"
+    if count < 1000:
+        return f"{count} B"
+    unit, size = ("kB", count / 1e3) if count < 1e6 else ("MB", count / 1e6)
+    return f"{size:.1f} {unit}" if size < 10 else f"{size:,.0f} {unit}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

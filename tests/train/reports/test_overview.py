@@ -108,6 +108,12 @@ def test_lines(runs: list[RunRecord]) -> None:
     assert row(runs[3], headings) == ["d", "empty", *[""] * 8]
 
 
+def test_a_run_that_steps_end(make_run: MakeRun) -> None:
+    root = make_run("a", "trainer.epochs=null", "trainer.max_steps=1000").parent
+    runs = read_runs(root)
+    assert row(runs[0], columns(runs))[2:4] == ["3", "6/1,000"]
+
+
 def test_two_monitors_are_named_in_each_line(make_run: MakeRun) -> None:
     make_run("a")
     root = make_run("b", "trainer.monitor=val/loss").parent

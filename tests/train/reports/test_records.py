@@ -18,11 +18,12 @@ pytest_plugins = ["made_runs"]
 def test_a_finished_run(make_run: MakeRun) -> None:
     run = read_run(make_run("whole"))
     assert (run.name, run.state, run.problems) == ("whole", "finished", ())
-    assert (run.epochs, run.steps, run.seconds, run.began) == (3, 6, 75.25, BEGAN + 10)
+    assert (run.epochs, run.steps, run.seconds, run.began) == (3, 6, 75.25, BEGAN)
     assert run.metrics["test/accuracy"] == 0.875
     assert run.metrics["train/loss"] == pytest.approx(2 / 6)
     assert run.samples_per_s == 100.0
     assert run.flat["optimizer.lr"] == "0.01"
+    assert run.environment["minidl.version"]
     best = run.best
     assert best is not None
     assert (best.metric, best.value, best.epoch, best.step) == ("val/accuracy", 0.75, 2, 4)
@@ -33,6 +34,13 @@ def test_the_best_by_a_loss_is_the_lowest(make_run: MakeRun) -> None:
     best = read_run(make_run("by_loss", "trainer.monitor=train/loss")).best
     assert best is not None
     assert (best.metric, best.step) == ("train/loss", 6)
+
+
+def test_a_run_of_before_its_beginning_was_noted(make_run: MakeRun) -> None:
+    directory = make_run("old")
+    (directory / "run.json").unlink()
+    run = read_run(directory)
+    assert (run.began, run.environment, run.problems) == (BEGAN + 10, {}, ())
 
 
 @pytest.mark.parametrize(
