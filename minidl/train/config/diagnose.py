@@ -152,7 +152,21 @@ class Diagnosis:
         message = f"{self.owner(path[:-1])} has no key `{clip(str(key))}`"
         if len(path) == 1:
             message = f"there is no section `{clip(str(key))}`"
-        self.source.report(node.key or node.place, message, self.meant(str(key), path[:-1]))
+        hint = self.left_over(path) or self.meant(str(key), path[:-1])
+        self.source.report(node.key or node.place, message, hint)
+
+    def left_over(self, path: KeyPath) -> str | None:
+        """Say what to do with a key whose class the command line has changed."""
+        kind = self.source.trail((*path[:-1], "type"))[-1]
+        changed = kind.place.line is None and kind.place.file.startswith("command line")
+        node = self.source.trail(path)[-1]
+        if not changed or node.place.line is None or not isinstance(kind.value, str):
+            return None
+        owner = ".".join(map(str, path[:-1]))
+        return (
+            f"`type` was changed on the command line; {owner}={{type: {kind.value}, …}} there"
+            " replaces the other keys too"
+        )
 
     def meant(self, key: str, owner: KeyPath) -> str | None:
         """Suggest what an unknown ``key`` in the mapping at ``owner`` should have been."""

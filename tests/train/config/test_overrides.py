@@ -1,7 +1,10 @@
 """Changes from the command line."""
 
+from collections.abc import Callable
+
 import pytest
 
+from minidl.train.config import Config, ConfigError
 from minidl.train.config.overrides import apply_overrides
 from minidl.train.config.yaml_source import Source, parse
 
@@ -190,3 +193,21 @@ def test_one_bad_override_does_not_hide_the_others() -> None:
     source = override("x", "seed=3", "~y")
     assert len(source.problems) == 2
     assert source.root.plain()["seed"] == 3
+
+
+def test_another_type_on_the_command_line_changes_nothing_else(
+    load: Callable[..., Config], fails: Callable[..., ConfigError], complete: str
+) -> None:
+    config = load(complete, "optimizer.type=SGD")
+    assert config.optimizer.arguments() == {"lr": 1e-3, "weight_decay": 0.01}
+    text = complete.replace("weight_decay: 0.01", "betas: [0, 0]")
+    (problem,) = fails(text, "optimizer.type=SGD").problems
+    assert problem.message == "SGD has no key `betas`"
+    assert problem.line == 12
+    assert problem.suggestion == (
+        "`type` was changed on the command line; optimizer={type: SGD, …} there replaces the other"
+        " keys too"
+    )
+    assert load(text, "optimizer={type: SGD, lr: 1}").optimizer.arguments() == {"lr": 1.0}
+    (problem,) = fails(complete, "optimizer={type: SGD, lr: 1, betas: 2}").problems
+    assert problem.suggestion == "`betas` is an argument of AdamW"

@@ -5,12 +5,19 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from minidl.train.config.include import read_config
 from minidl.train.config.nodes import Source
 from minidl.train.config.problems import ConfigError
 from minidl.train.config.yaml_scalars import dump_yaml
-from minidl.train.config.yaml_source import MAX_BYTES, MAX_DEPTH, parse
+from minidl.train.config.yaml_source import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    _Composer,
+    _FastComposer,
+    parse,
+)
 
 
 def read(text: str, **environ: str) -> object:
@@ -249,3 +256,42 @@ def test_reading_constructs_nothing() -> None:
     source = parse("a: {b: [1]}", name="f", environ={})
     assert isinstance(source, Source)
     assert type(source.root.plain()["a"]) is dict
+
+
+TREES = [
+    "a: 1\nb: [x, {c: 'd', e: \"f\"}]\n", "- &x {a: b}\n- *x\n",
+    "a:\n  - b\n  - c: |\n      text\n    d: >-\n      folded\n",
+    "a: é\nb: [大, きさ, {k: '${env:N,3}'}]\nc: ${env:N,3}\n", "# c\n\na : 1   # d\n? b\n: 2\n",
+    "a: !!str 1\nb: ! 2\n", "{a: [1, 2], b: {}}",
+]  # fmt: skip
+
+
+def test_both_composers_read_the_same() -> None:
+    """What libyaml reads, PyYAML's own parser reads alike: values, tags, quotes and places."""
+    if not yaml.__with_libyaml__:
+        pytest.skip("PyYAML is without libyaml here: there is only one")
+
+    def shape(node: yaml.Node) -> object:
+        place = (node.tag, node.start_mark.line, node.start_mark.column)
+        if isinstance(node, yaml.ScalarNode):
+            return (*place, node.value, node.style or None)
+        if isinstance(node, yaml.MappingNode):
+            return (*place, [(shape(key), shape(value)) for key, value in node.value])
+        return (*place, [shape(child) for child in node.value])
+
+    configs = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+    for text in [*TREES, *(path.read_text(encoding="utf-8") for path in configs)]:
+        fast, slow = (kind(text).get_single_node() for kind in (_FastComposer, _Composer))
+        assert shape(fast) == shape(slow), text
+
+
+@pytest.mark.parametrize(
+    "text", ["a:\nb: 1\n", "b: 1\na:\n", "b: 1\na:   # c\n\n", "x: {a: , b: 1}"]
+)
+def test_the_place_of_nothing_is_behind_its_key(text: str) -> None:
+    source = parse(text, name="c", environ={})
+    path = ("x", "a") if text.startswith("x") else ("a",)
+    node = source.trail(path)[-1]
+    assert (node.value, node.place.line, node.place.column) == (
+        None, node.key.line, node.key.column + 2,
+    )  # fmt: skip
