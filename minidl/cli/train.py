@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -20,17 +22,34 @@ Overrides = Annotated[
         "~trainer.early_stop.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Say what happens as JSON, an event a line.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the run directory at the end, no more.")
+]
 
 
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file.")],
     overrides: Overrides = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Say what happens as JSON, an event a line.")
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build everything, show the plan, create nothing.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the run directory at the end, no more.")
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast-dev-run", help="Try it all on three batches of each part; leaves nothing."
+        ),
     ] = False,
+    overfit: Annotated[
+        int | None,
+        typer.Option(
+            "--overfit-batches",
+            min=1,
+            help="Train on so many batches only, always the same, and validate on them too.",
+        ),
+    ] = None,
     profile: Annotated[
         bool,
         typer.Option(
@@ -48,14 +67,24 @@ def train(
 
         show_profile(config, overrides)
         return
-    with failures():
+    with failures(), ExitStack() as stack:
         from minidl.train.config import load_config
+        from minidl.train.limits import Limits, fast_dev_run
+        from minidl.train.plan import describe_plan
         from minidl.train.reporter import reporter_for
         from minidl.train.trainer import Trainer
 
         changes = overrides or []
+        checked = load_config(config, changes)
+        limits = None if overfit is None else Limits(overfit, overfit=True)
+        if fast:
+            checked = fast_dev_run(checked, stack.enter_context(tempfile.TemporaryDirectory()))
+            limits = limits or Limits(3)
+        if dry_run:
+            print(describe_plan(checked, limits))
+            raise typer.Exit
         reporter = reporter_for(json=as_json, quiet=quiet)
-        run_to_its_end(Trainer(load_config(config, changes), overrides=changes, reporter=reporter))
+        run_to_its_end(Trainer(checked, overrides=changes, reporter=reporter, limits=limits))
 
 
 def run_to_its_end(trainer: Trainer) -> NoReturn:

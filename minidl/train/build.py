@@ -12,7 +12,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,11 @@ from minidl.tensor import Tensor
 from minidl.train.balance import loss_weights
 from minidl.train.config import Config, ConfigError
 from minidl.train.config.schema import Registry, Spec, registry
+from minidl.train.limits import Limits
 from minidl.train.tasks import Classification, Regression, Task
+
+if TYPE_CHECKING:
+    from minidl.train.callbacks import Callback
 
 Path = tuple[str | int, ...]
 
@@ -45,7 +49,7 @@ class Data:
     std: Any
 
 
-def build_data(config: Config, *, normalize: bool = True) -> Data:
+def build_data(config: Config, *, normalize: bool = True, limits: Limits | None = None) -> Data:
     """Read the dataset and cut it into batches.
 
     The validation part is drawn from the training samples, stratified, by the config's seed.
@@ -72,6 +76,14 @@ def build_data(config: Config, *, normalize: bool = True) -> Data:
                     f"for training and {len(held_out):,} for validation; both want some"
                 )
 
+        test = dataset.test
+        if limits is not None:
+            rest = limits.cut(rest, spec.batch_size)
+            held_out = held_out and limits.cut(
+                rest if limits.overfit else held_out, spec.batch_size
+            )
+            test = rest if limits.overfit else limits.cut(test, spec.batch_size)
+
         def loader(part: ArrayDataset, size: int, **how: Any) -> DataLoader:
             return DataLoader(part, size, mean=mean, std=std, **how)
 
@@ -79,7 +91,7 @@ def build_data(config: Config, *, normalize: bool = True) -> Data:
         train = loader(
             rest,
             spec.batch_size,
-            shuffle=True,
+            shuffle=limits is None or not limits.overfit,
             seed=config.seed,
             drop_last=spec.drop_last,
             augment=_augmentation(config, len(dataset.classes)),
@@ -92,7 +104,7 @@ def build_data(config: Config, *, normalize: bool = True) -> Data:
             name=dataset.name,
             train=train,
             val=val,
-            test=loader(dataset.test, large),
+            test=loader(test, large),
             sample_shape=dataset.sample_shape,
             classes=dataset.classes,
             mean=mean,
@@ -244,8 +256,13 @@ class Experiment:
         return [self.schedule.group_lr_at(step, 0) for step in range(steps)]
 
 
-def build(config: Config) -> Experiment:
+def build(config: Config, *, limits: Limits | None = None) -> Experiment:
     """Make all objects that a config names.
+
+    Parameters
+    ----------
+    limits
+        How much of the data to use; by default all.
 
     Raises
     ------
@@ -253,7 +270,7 @@ def build(config: Config) -> Experiment:
         One cannot be made; placed at its line.
     """
     task = _make_task(config)
-    data = build_data(config, normalize=task.normalizes)
+    data = build_data(config, normalize=task.normalizes, limits=limits)
     rng = np.random.default_rng([config.seed, 1])
     model = build_model(config, data.sample_shape, rng)
     _check_task(config, task, model, data)
@@ -288,6 +305,23 @@ def build(config: Config) -> Experiment:
     )
     _check_loss(config, experiment)
     return experiment
+
+
+def build_callbacks(config: Config) -> list[Callback]:
+    """Make the callbacks that a config names.
+
+    Raises
+    ------
+    ConfigError
+        One cannot be made; placed at its line.
+    """
+    made: list[Callback] = []
+    for i, spec in enumerate(config.callbacks):
+        try:
+            made.append(registry()["callbacks"][spec.type](**spec.arguments()))
+        except (ValueError, TypeError) as error:
+            raise config.problem(("callbacks", i), str(error)) from error
+    return made
 
 
 def _total_steps(config: Config, batches: int) -> int | None:

@@ -30,6 +30,8 @@ from minidl.optim.clipping import gradients_of
 from minidl.train.inference import best_model
 from minidl.train.triggers import Every
 
+__all__ = ["Callback", "GradientNorm", "Snapshot", "WeightNorm"]
+
 if TYPE_CHECKING:
     from minidl.train.session import Session
     from minidl.train.tasks import Outcome

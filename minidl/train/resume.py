@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 from minidl.train import environment
@@ -81,10 +80,7 @@ def newest_checkpoint(run: RunDirectory, say: Callable[[str], None]) -> tuple[st
 
 def changed_environment(run: RunDirectory) -> list[str]:
     """Say what is not as it was when the run began, and may change the last bits of its result."""
-    try:
-        before = json.loads(run.about.read_text(encoding="utf-8"))["environment"]
-    except (OSError, ValueError, KeyError):
-        return []
+    before = run.facts()["environment"]
     now = environment.describe()
     return [
         f"{name} was {before.get(name)}, and is {now.get(name)}"

@@ -21,7 +21,7 @@ import fcntl
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,19 @@ class RunDirectory:
         self.summary = root / "summary.json"
 
     @classmethod
-    def create(cls, config: Config, overrides: Sequence[str] = ()) -> RunDirectory:
+    def create(
+        cls,
+        config: Config,
+        overrides: Sequence[str] = (),
+        *,
+        more: Mapping[str, Any] | None = None,
+    ) -> RunDirectory:
         """Make the directory of a new run and write its config there.
+
+        Parameters
+        ----------
+        more
+            What else ``run.json`` is to hold, as plain data.
 
         Raises
         ------
@@ -84,6 +95,7 @@ class RunDirectory:
                 "uid": uuid.uuid4().hex,
                 "created": time.time(),
                 "environment": environment.describe(),
+                **(more or {}),
             }
             run.about.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             if overrides:
@@ -121,7 +133,21 @@ class RunDirectory:
     @property
     def uid(self) -> str:
         """What tells this run from all others, wherever its directory is moved to."""
-        return str(json.loads(self.about.read_text(encoding="utf-8"))["uid"])
+        return str(self.facts()["uid"])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what ``run.json`` holds.
+
+        Raises
+        ------
+        CheckpointError
+            It is missing or damaged.
+        """
+        try:
+            facts: dict[str, Any] = json.loads(self.about.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.about}: cannot be read ({error})") from error
+        return facts
 
     def status(self) -> str | None:
         """Return how the run ended; None where it has not, or was killed outright."""

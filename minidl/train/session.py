@@ -34,6 +34,7 @@ from minidl.train.progress import Progress
 from minidl.train.reporter import Reporter
 from minidl.train.run_directory import RunDirectory
 from minidl.train.run_files import RunFiles
+from minidl.train.selection import note_if_best, reason_to_stop
 from minidl.train.tasks import Outcome
 from minidl.train.tracking import Tracker
 from minidl.train.triggers import Every
@@ -302,42 +303,13 @@ class Session:
             value = figures[self.settings.monitor]
             if isinstance(self.experiment.schedule, ReduceLROnPlateau):
                 self.experiment.schedule.step(value)
-            self.keep_best(value)
+            keep = self.experiment.task.keeps_last
+            if note_if_best(self.progress, self.settings.monitor, value, keep=keep):
+                content = best_model(self.experiment.model, self.experiment.data)
+                self.files.write(self.run.weights, content)
         self.tell("on_validation_end", figures)
-        self.consider_stopping(value)
-
-    def keep_best(self, value: float) -> None:
-        """Keep the model if the monitored metric is the best so far (a loss: the lowest)."""
-        progress, experiment = self.progress, self.experiment
-        if experiment.task.keeps_last or self._better(value, progress.best):
-            progress.best, progress.best_epoch = value, progress.epoch
-            progress.best_step = progress.step
-            self.files.write(self.run.weights, best_model(experiment.model, experiment.data))
-
-    def consider_stopping(self, value: float) -> None:
-        """Stop early where the monitored metric has not become better for long enough."""
-        progress, early = self.progress, self.settings.early_stop
-        if early is None:
-            return
-        margin = early.min_delta * (1.0 if self._lower else -1.0)
-        if self._better(value + margin, progress.reference):
-            progress.reference, progress.waited = value, 0
-            return
-        progress.waited += 1
-        if progress.waited >= early.patience:
-            self.stop(
-                f"early stop: {self.settings.monitor} has not been better than in epoch "
-                f"{progress.best_epoch} for {progress.waited} validations"
-            )
-
-    @property
-    def _lower(self) -> bool:
-        return self.settings.monitor.endswith("loss")
-
-    def _better(self, value: float, best: float | None) -> bool:
-        if not math.isfinite(value):
-            return False
-        return best is None or (value < best if self._lower else value > best)
+        if reason := reason_to_stop(self.progress, self.settings, value):
+            self.stop(reason)
 
     def test(self) -> dict[str, float]:
         """Evaluate the best model on the test samples.

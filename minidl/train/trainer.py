@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from minidl.train.build import build
+from minidl.train.build import build, build_callbacks
 from minidl.train.callbacks import Callback
 from minidl.train.config import Config, load_config
 from minidl.train.interruption import Interrupted, Interruption
 from minidl.train.journal import Journal, read_journal
+from minidl.train.limits import Limits
 from minidl.train.progress import Progress
 from minidl.train.publish import hand_over, require_tracking, start_tracking
 from minidl.train.reporter import Closing, Reporter, reporter_for
@@ -68,6 +69,8 @@ class Trainer:
         Where progress goes; the terminal by default.
     callbacks
         Are told what happens, beside those that the config names.
+    limits
+        How much of the data to use; by default all.
 
     Raises
     ------
@@ -82,13 +85,15 @@ class Trainer:
         overrides: Sequence[str] = (),
         reporter: Reporter | None = None,
         callbacks: Sequence[Callback] = (),
+        limits: Limits | None = None,
     ) -> None:
         self.config = config
         self.overrides = overrides
         self.reporter = reporter_for() if reporter is None else reporter
-        self.callbacks = tuple(callbacks)
+        self.callbacks = (*build_callbacks(config), *callbacks)
         require_tracking(config)
-        self.experiment = build(config)
+        self.experiment = build(config, limits=limits)
+        self.limits = limits
         self.progress = Progress()
         self._resumes: RunDirectory | None = None
 
@@ -124,7 +129,14 @@ class Trainer:
         run = RunDirectory.open(directory)
         check_overrides(overrides)
         config = load_config(run.config, overrides)
-        trainer = cls(config, overrides=overrides, reporter=reporter, callbacks=callbacks)
+        kept = run.facts().get("limits")
+        trainer = cls(
+            config,
+            overrides=overrides,
+            reporter=reporter,
+            callbacks=callbacks,
+            limits=Limits(**kept) if kept else None,
+        )
         trainer._resumes = run
         return trainer
 
@@ -147,7 +159,7 @@ class Trainer:
         """
         # Listening from the first file to the last: what a signal finds begun is ended truthfully.
         with Interruption() as interruption:
-            run = self._resumes or RunDirectory.create(self.config, self.overrides)
+            run = self._resumes or self._new_directory()
             with run.locked():
                 return self._run(run, interruption)
 
@@ -207,6 +219,10 @@ class Trainer:
             self.reporter.say("interrupted again: no checkpoint written")
         if session.seconds:
             result.samples_per_s = session.samples / session.seconds
+
+    def _new_directory(self) -> RunDirectory:
+        more = {"limits": asdict(self.limits)} if self.limits else {}
+        return RunDirectory.create(self.config, self.overrides, more=more)
 
     # ---- taking up -------------------------------------------------------------------------
 

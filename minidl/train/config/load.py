@@ -203,6 +203,9 @@ def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> An
     if loss := specs["loss"].get("CrossEntropyLoss"):
         usual = functools.partial(loss, type="CrossEntropyLoss")
         fields["loss"] = (fields["loss"][0], Field(default_factory=usual))
+    for several in ("callbacks",):
+        if entry := fields.pop(several, None):
+            fields[several] = (list[entry[0]], Field(default_factory=list))  # type: ignore[valid-type]
     for optional in ("schedule", "task"):
         if optional in fields:
             fields[optional] = (fields[optional][0] | None, None)

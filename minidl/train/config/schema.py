@@ -45,7 +45,7 @@ def registry() -> dict[str, dict[str, type]]:
     """Return the classes that a config can name, by section and name."""
     from minidl import data, models, nn, optim
     from minidl.data import augment
-    from minidl.train import tasks
+    from minidl.train import callbacks, tasks
 
     modules = {**_classes(nn, nn.Module), **_classes(models, nn.Module)}
     losses = {name: cls for name, cls in modules.items() if issubclass(cls, nn.Loss)}
@@ -60,6 +60,7 @@ def registry() -> dict[str, dict[str, type]]:
             for name, cls in modules.items()
             if not issubclass(cls, (*kinds, *holders)) and name not in bases
         },
+        "callbacks": _classes(callbacks, callbacks.Callback, without={"Callback"}),
         "task": _classes(tasks, tasks.Task, without={"Task"}),
         "loss": {name: cls for name, cls in losses.items() if name not in bases},
         "optimizer": _classes(optim, optim.Optimizer, without=NOT_IN_RUNS),

@@ -251,6 +251,7 @@ class Config(Section):
     """How the parameters are changed."""
     schedule: Spec | None = None
     """How the learning rate goes over the run; without one it stays as it is."""
+    callbacks: list[Spec] = Field(default_factory=list)
     trainer: TrainerSection = TrainerSection()
     """How long to train, what to watch, and where to write."""
     tracking: TrackingSection | None = None
