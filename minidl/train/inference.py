@@ -195,6 +195,11 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def answers_samples(config: Config) -> bool:
+    """Whether a model of this config's task has an answer to a sample; a generator has none."""
+    return config.task is None or config.task.type in _ANSWERS
+
+
 def load_best(run: Path) -> tuple[Module, tuple[int, ...]]:
     """Return the best model of a run, of whatever task, and the shape of a sample.
 

@@ -14,6 +14,7 @@ from minidl.train import environment
 from minidl.train.build import Experiment
 from minidl.train.config import Config
 from minidl.train.config.sections import TrackingSection
+from minidl.train.inference import answers_samples
 from minidl.train.journal import Entry, read_journal
 from minidl.train.run_directory import RunDirectory
 from minidl.train.tracking import (
@@ -40,6 +41,17 @@ def require_tracking(config: Config) -> None:
         require_mlflow()
     except ModuleNotFoundError as error:
         raise config.problem(("tracking",), str(error)) from error
+    if config.tracking.alias is not None and config.tracking.registered_model is None:
+        raise config.problem(
+            ("tracking", "alias"),
+            "`alias` names a version of a registered model, and there is none",
+            "say which with `registered_model`",
+        )
+    if config.tracking.registered_model is not None and not config.tracking.log_model:
+        raise config.problem(
+            ("tracking", "registered_model"),
+            "`registered_model` wants a logged model, and `log_model` is false",
+        )
     try:
         mlflow_uri.resolve_uri(config.tracking.uri)
     except ValueError as error:
@@ -79,6 +91,8 @@ def settings_of(section: TrackingSection) -> TrackingSettings:
         system_metrics=section.system_metrics,
         log_model=section.log_model,
         parent_run_id=section.parent_run_id,
+        registered_model=section.registered_model,
+        alias=section.alias,
     )
 
 
@@ -100,7 +114,11 @@ def _describe(config: Config, experiment: Experiment, run: RunDirectory) -> RunD
     """
     path = description_path(run)
     bare = describe_config(config, run)
-    bare = replace(bare, tags={**environment.describe(), **bare.tags})
+    here = environment.describe()
+    if commit := here.get("git.commit"):
+        # The name under which MLflow's pages show it.
+        here["mlflow.source.git.commit"] = commit.removesuffix("+changes")
+    bare = replace(bare, tags={**here, **bare.tags})
     if path.exists():
         old = RunDescription.read(path)
         description = replace(old, tags=bare.tags, uri=bare.uri)
@@ -121,6 +139,8 @@ def describe_config(config: Config, run: RunDirectory) -> RunDescription:
         params["tracking.uri"] = mlflow_uri.redacted(section.uri)
         uri = mlflow_uri.redacted(mlflow_uri.resolve_uri(section.uri))
         tags |= section.tags
+        if section.description:
+            tags["mlflow.note.content"] = section.description
     name = (section and section.run_name) or run.root.absolute().name
     return RunDescription(run.uid, name, params=params, tags=tags, uri=uri)
 
@@ -147,9 +167,7 @@ def hand_over(
     """Send the files of a run that has ended: plots, journal, config, the best model."""
     for path, artifact_path in artifacts(config, run):
         tracker.artifact(path, artifact_path)
-    if run.weights.exists() and not experiment.task.classifies:
-        tracker.artifact(run.weights, "model")  # MLflow's model gives class probabilities
-    elif run.weights.exists():
+    if run.weights.exists() and answers_samples(config):
         tracker.model(
             run.model,
             example=np.load(example_path(run)),
@@ -185,6 +203,8 @@ def artifacts(config: Config, run: RunDirectory) -> list[tuple[Path, str]]:
     """Return the files that MLflow keeps of a run, each with the directory it keeps it in."""
     files = [(path, "plots") for path in sorted(run.plots.glob("*"))]
     files += [(run.journal, "run"), (run.root / "clock.jsonl", "run")]
+    if not answers_samples(config):  # a generator, say: MLflow has no way to ask it
+        files += [(run.weights, "model"), (run.model / "config.yaml", "model")]
     section = config.tracking
     if section is None or mlflow_uri.redacted(section.uri) == section.uri:  # else: a password
         files += [(run.source, "run"), (run.config, "run")]

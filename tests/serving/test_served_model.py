@@ -30,25 +30,16 @@ def test_a_run_or_its_folder(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [pytest.param((1, 28, 28), marks=MLFLOW_MARKS)])
 def test_a_model_logged_to_mlflow(runs: Runs, tmp_path: Path, shape: tuple[int, ...]) -> None:
-    from minidl.train.tracking.logged_model import save_model
+    from minidl.train.tracking.flavor import save_model
 
-    example = np.zeros((2, *shape), np.uint8)
-    saved = save_model(runs("digits") / "model", example, tmp_path)
+    example, saved = np.zeros((2, *shape), np.uint8), tmp_path / "logged"
+    save_model(saved, runs("digits"), input_example=example)
     loaded = ServedModel.load(saved)
     assert loaded.digest == ServedModel.load(runs("digits")).digest
     assert loaded.name
     np.testing.assert_array_equal(
         loaded.answers(example), ServedModel.load(runs("digits")).answers(example)
     )
-
-
-def test_warming_up_loads_what_large_batches_need(runs: Runs) -> None:
-    model = ServedModel.load(runs("digits"))
-    asked = []
-    answers = model.predictor.answers
-    model.predictor.answers = lambda s: asked.append(s.shape) or answers(s)  # type: ignore
-    model.warm_up(64)
-    assert asked == [(64, 1, 28, 28)]
 
 
 def test_what_is_no_model(runs: Runs, tmp_path: Path) -> None:

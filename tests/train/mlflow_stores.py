@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -52,7 +53,7 @@ def with_mlflow(test: Any) -> Any:
 def client(uri: str) -> Any:
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def history(uri: str, run_id: str, name: str) -> list[tuple[int, float, int]]:
@@ -124,8 +125,19 @@ class Server:
     def thaw(self) -> None:
         os.killpg(self.group, signal.SIGCONT)
 
-    def kill(self) -> None:
-        os.killpg(self.group, signal.SIGKILL)
+    def fill_disk(self) -> None:
+        """Let its files grow no more: what it gets to see is what a full disk shows."""
+        self._limit_files(4096)
+
+    def free_disk(self) -> None:
+        self._limit_files(resource.RLIM_INFINITY)
+
+    def _limit_files(self, size: int) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(int(process.name)) == self.group:
+                    limits = (size, resource.RLIM_INFINITY)
+                    resource.prlimit(int(process.name), resource.RLIMIT_FSIZE, limits)
 
 
 @contextlib.contextmanager
@@ -148,39 +160,51 @@ def copy_of(template: Path, folder: Path) -> str:
     return f"sqlite:///{shutil.copyfile(template, folder / 'server.db')}"
 
 
-@contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """Run a PostgreSQL of its own, as the unprivileged user it insists on; yield a database's URI.
+class PostgreSQL:
+    """A PostgreSQL of its own, run as the unprivileged user that it insists on."""
 
-    In a directory directly under the temporary one: pytest's are closed to other users.
-    """
-    tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not tools:
+    def __init__(self, tools: Path, folder: str) -> None:
+        self._tools, self._folder, self._port = tools, folder, free_port()
+        self._as: dict[str, Any] = {"cwd": folder}
+        if os.geteuid() == 0:
+            self._as |= {"user": "postgres", "group": "postgres"}
+            shutil.chown(folder, "postgres", "postgres")
+        options = ["-U", "mlflow", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        setup = [tools / "initdb", "-D", f"{folder}/data", *options]
+        subprocess.run(setup, check=True, stdout=subprocess.DEVNULL, **self._as)
+        self.uri = f"postgresql://mlflow@127.0.0.1:{self._port}/postgres"
+        self.start()
+
+    def start(self) -> None:
+        place = ["-D", f"{self._folder}/data", "-k", self._folder, "-p", str(self._port)]
+        command = [self._tools / "postgres", *place, "-c", "fsync=off"]
+        with Path(self._folder, "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
+        ready = [self._tools / "pg_isready", "-h", "127.0.0.1", "-p", str(self._port)]
+        end = time.monotonic() + START_SECONDS
+        while subprocess.run(ready, stdout=subprocess.DEVNULL, check=False).returncode:
+            if self._process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"PostgreSQL did not start: {Path(self._folder, 'log').read_text()}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it as a machine does that goes down in haste: its clients lose their connections."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(30)
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """Run one in a directory directly under the temporary one: pytest's are closed to others."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    as_user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    port = free_port()
     with tempfile.TemporaryDirectory(prefix="minidl-postgresql-") as folder:
-        if as_user:
-            shutil.chown(folder, **as_user)
-        data = Path(folder) / "data"
-        setup = [tools[-1], "-D", data, "-U", "mlflow", "--auth=trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(setup, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
-        command = [tools[-1].with_name("postgres"), "-D", data, "-p", str(port), "-k", folder]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, "-c", "fsync=off"], stdout=log, stderr=log, cwd=folder, **as_user
-            )
+        database = PostgreSQL(found[-1].parent, folder)
         try:
-            end = time.monotonic() + START_SECONDS
-            ready = [tools[-1].with_name("pg_isready"), "-h", "127.0.0.1", "-p", str(port)]
-            while subprocess.run(ready, stdout=subprocess.DEVNULL, check=False).returncode:
-                if process.poll() is not None or time.monotonic() > end:
-                    pytest.fail((Path(folder) / "log").read_text())
-                time.sleep(0.1)
-            yield f"postgresql://mlflow@127.0.0.1:{port}/postgres"
+            yield database
         finally:
-            process.send_signal(signal.SIGINT)  # "fast shutdown": clients are disconnected
-            process.wait(30)
+            database.stop()
 
 
 @contextlib.contextmanager
@@ -214,11 +238,19 @@ def mlflow_server(
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for all tests, over PostgreSQL."""
+def postgresql_database() -> Iterator[PostgreSQL]:
+    """A PostgreSQL for all tests. Who stops it starts it again."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (extra dev)")
-    folder = tmp_path_factory.mktemp("postgresql-server")
-    with postgresql() as store, serve(store, folder) as server:
+    with postgresql() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(
+    postgresql_database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server for all tests, over PostgreSQL."""
+    with serve(postgresql_database.uri, tmp_path_factory.mktemp("postgresql-server")) as server:
         yield server
 
 
@@ -230,18 +262,29 @@ def store(request: pytest.FixtureRequest) -> str:
     return str(getattr(found, "uri", found))
 
 
-@pytest.fixture
-def start_mlflow_server(mlflow_template: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers of the test's own, which it may kill; another one on the same port goes on."""
-    with contextlib.ExitStack() as servers:
+class MortalServer:
+    """A server that is killed and comes back, with its database, under the same address."""
 
-        def start(port: int | None = None) -> Server:
-            database = tmp_path / "server.db"
-            if not database.exists():
-                copy_of(mlflow_template, tmp_path)
-            return servers.enter_context(serve(f"sqlite:///{database}", tmp_path, port))
+    def __init__(self, template: Path, folder: Path) -> None:
+        self._store, self._folder, self._port = copy_of(template, folder), folder, free_port()
+        self._running = contextlib.ExitStack()
+        self.uri = f"http://127.0.0.1:{self._port}"
 
-        yield start
+    def start(self) -> None:
+        self._running.enter_context(serve(self._store, self._folder, self._port))
+
+    def kill(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture(scope="module")
+def mortal_server(
+    mlflow_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MortalServer]:
+    """A server for the tests of one file, not running yet."""
+    server = MortalServer(mlflow_template, tmp_path_factory.mktemp("mortal"))
+    yield server
+    server.kill()
 
 
 def free_port() -> int:

@@ -95,6 +95,12 @@ class TrackingSection(Section):
     """Log the best checkpoint as a model that MLflow can serve."""
     system_metrics: bool = False
     """Log the machine's load."""
+    description: str | None = None
+    """Text that MLflow shows at the top of the run's page."""
+    registered_model: str | None = None
+    """Name of the registered model whose next version a finished run's model becomes."""
+    alias: str | None = None
+    """Alias of the registered model that goes to the newest finished run, as `champion`."""
     parent_run_id: str | None = None
     """The run in MLflow that this one is shown under, as a trial under its sweep."""
 

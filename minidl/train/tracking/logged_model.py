@@ -1,13 +1,10 @@
-"""The best model of a run, as MLflow keeps models: one LoggedModel, linked to the run."""
+"""The best model of a run, as MLflow keeps it: one LoggedModel, and a version in the registry."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +24,14 @@ MODEL_NAME = "model"
 #: Tells a model from others of the same run.
 WEIGHTS_TAG = "minidl.weights.sha256"
 
-# What a served model imports; minidl itself travels with the model.
-_MODEL_REQUIREMENTS = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors")
 
-
-def send_model(run: MlflowRun, directory: Path, example: Any, points: Sequence[Entry]) -> bool:
+def send_model(
+    run: MlflowRun, directory: Path, example: Any = None, points: Sequence[Entry] = ()
+) -> bool:
     """Log the run's model as one LoggedModel, and return whether it was lacking.
 
-    A model of the same weights that the run has already is left as it is; one whose upload
-    was broken off is completed.
+    A model of the same weights that the run has already is left as it is; one whose upload was
+    broken off is completed. ``points`` are linked to it: the entries that say how good it is.
 
     Raises
     ------
@@ -75,9 +71,17 @@ def _model_of(run: MlflowRun, digest: str) -> Any:
 
 
 def _upload(run: MlflowRun, model: Any, directory: Path, example: Any) -> None:
+    from mlflow.models import Model
+
+    from minidl.train.tracking import flavor  # which brings the models, and they the layers
+
+    described = Model(
+        artifact_path=model.artifact_location, run_id=run.run_id, model_id=model.model_id
+    )
     with tempfile.TemporaryDirectory(prefix="minidl-model-") as folder:
+        saved = Path(folder) / MODEL_NAME
         try:
-            saved = save_model(directory, example, Path(folder), run.run_id, model)
+            flavor.save_model(saved, directory, input_example=example, mlflow_model=described)
         except Exception as error:
             run.call(run.client.finalize_logged_model, model.model_id, "FAILED")
             raise NotSentError(f"the model was not logged: {first_line(error)}") from error
@@ -112,65 +116,67 @@ def _link(run: MlflowRun, model_id: str, points: Sequence[Entry]) -> None:
         run.call(run.client.log_batch, run.run_id, metrics=some)
 
 
-def save_model(
-    directory: Path,
-    example: Any,
-    folder: Path,
-    run_id: str | None = None,
-    logged_model: Any = None,
-) -> Path:
-    """Write an MLflow model under ``folder`` and return its directory.
+def register(run: MlflowRun, name: str, alias: str | None) -> bool:
+    """Make the run's model a version of a registered model; return whether it was none yet.
 
-    It holds ``config.yaml`` and ``model.safetensors`` of ``directory``, the code that reads them
-    (``mlflow_model.py``) and minidl itself, which is on no package index.
+    The alias goes to the newest finished run's version: it is left where it is when that run
+    began later than this one.
 
-    Shapes: input as ``example``, raw pixels ``(N, *sample_shape)``; output float32
-    ``(N, classes)``.
+    Raises
+    ------
+    NotSentError
+        MLflow does not take the name or the alias.
     """
-    import mlflow.pyfunc
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.exceptions import MlflowException
 
-    example = np.asarray(example)
-    files = {"config": directory / "config.yaml", "weights": directory / "model.safetensors"}
-    for path in files.values():
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no {path}")
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1))]),
-    )
-    saved = folder / MODEL_NAME
-    mlflow.pyfunc.save_model(
-        path=str(saved),
-        python_model=str(Path(__file__).with_name("mlflow_model.py")),
-        artifacts={name: path.absolute().as_uri() for name, path in files.items()},
-        code_paths=[str(_copy_of_minidl(folder))],
-        signature=signature,
-        input_example=example,
-        pip_requirements=_requirements(),
-        mlflow_model=Model(
-            artifact_path=getattr(logged_model, "artifact_location", None),
-            run_id=run_id,
-            model_id=getattr(logged_model, "model_id", None),
-        ),
-    )
-    return saved
+    try:
+        version = _version_of(run, name)
+        lacking = version is None
+        if version is None:
+            _make_registered_model(run, name)
+            version = run.call(
+                run.client.create_model_version,
+                name,
+                f"models:/{run.model_id}",
+                run_id=run.run_id,
+                model_id=run.model_id,
+                await_creation_for=0,
+            )
+        if alias is not None and _is_newest(run, name, alias):
+            run.call(run.client.set_registered_model_alias, name, alias, version.version)
+    except MlflowException as error:
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise NotSentError(f"the model was not registered: {first_line(error)}") from error
+        raise
+    return lacking
 
 
-def _copy_of_minidl(folder: Path) -> Path:
-    """Copy the package's code (not its data) as it is now, for the model to be served with."""
-    package = Path(__file__).parents[2]
-    copy = folder / "code" / package.name
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.gz", "*.so"))
-    return copy
+def _version_of(run: MlflowRun, name: str) -> Any:
+    found = run.call(run.client.search_model_versions, f"run_id = '{run.run_id}'")
+    # (A database gives versions back without the model_id that they were made with.)
+    alike = [v for v in found if v.name == name and v.source == f"models:/{run.model_id}"]
+    return next(iter(alike), None)
 
 
-def _requirements() -> list[str]:
-    """Pin what is installed: letting MLflow find it out takes seconds and wants the network."""
-    pinned = []
-    for name in _MODEL_REQUIREMENTS:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            pinned.append(f"{name}=={importlib.metadata.version(name)}")
-    return pinned
+def _make_registered_model(run: MlflowRun, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run.call(run.client.create_registered_model, name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _is_newest(run: MlflowRun, name: str, alias: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        holder = run.call(run.client.get_model_version_by_alias, name, alias)
+        other = run.call(run.client.get_run, holder.run_id) if holder.run_id else None
+    except MlflowException as error:
+        # No version has the alias (MLflow says so in two ways), or its run is gone.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return True
+        raise
+    return other is None or other.info.start_time <= run.started

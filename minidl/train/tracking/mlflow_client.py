@@ -1,10 +1,9 @@
-"""Everything minidl says to MLflow; the only file (with ``mlflow_model.py``) that imports it.
+"""Everything minidl says to MLflow, but of models (``logged_model``, ``flavor``).
 
 It speaks through ``MlflowClient`` with the store's address given, never through the fluent
 ``mlflow.log_*`` functions: those keep an active run and an address for the whole process, and a
 training may run inside somebody's notebook or beside other trainings. What cannot be kept out of
-the process: the environment defaults of :func:`prepare_environment`, quieter loggers, and, while
-a model is logged, the module ``code_model_…`` that MLflow makes of ``mlflow_model.py``.
+the process: the environment defaults of :func:`prepare_environment`, and quieter loggers.
 
 The functions here are called from the tracking thread alone (``tracking.py``). They block and
 raise; what to make of that is decided there.

@@ -16,6 +16,8 @@ class TrackingSettings:
     """The ``tracking:`` section of a config: which store, which experiment, and what beyond.
 
     ``parent_run_id`` is the run that this one is shown under, as a trial under its sweep.
+    ``registered_model`` is the one whose next version a finished run's model becomes, and
+    ``alias`` the name that the newest of them goes by.
     """
 
     uri: str
@@ -23,6 +25,8 @@ class TrackingSettings:
     system_metrics: bool = False
     log_model: bool = True
     parent_run_id: str | None = None
+    registered_model: str | None = None
+    alias: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,12 @@ import numpy as np
 from minidl.train import publish
 from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.config.sections import TrackingSection
+from minidl.train.inference import answers_samples
 from minidl.train.journal import Entry, read_journal
 from minidl.train.run_directory import RunDirectory
 from minidl.train.tracking import mlflow_client, mlflow_uri
 from minidl.train.tracking.description import RunDescription, RunRecord
-from minidl.train.tracking.logged_model import send_model
+from minidl.train.tracking.logged_model import register, send_model
 from minidl.train.tracking.mlflow_client import MlflowRun, NotSentError
 from minidl.train.tracking.points import KnownPoints, points_of
 from minidl.train.tracking.settings import require_mlflow
@@ -168,12 +169,17 @@ def _send(
     points = _send_points(sent, entries)
     files, refused = _send_files(sent, run, config)
     models = 0
-    if section.log_model and run.weights.exists():
+    if section.log_model and run.weights.exists() and answers_samples(config):
         try:
             models = int(_send_model(sent, run, config, entries))
         except NotSentError as error:
             refused.append(str(error))
     status = _how_it_ended(run)
+    if section.registered_model and sent.model_id and status == "FINISHED":
+        try:
+            models += register(sent, section.registered_model, section.alias)
+        except NotSentError as error:
+            refused.append(str(error))
     new_status = sent.status != status
     if new_status:
         sent.end(status, ended=entries[-1].time if entries else description.started)

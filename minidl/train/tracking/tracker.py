@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from minidl.train.journal import Entry
 from minidl.train.tracking import mlflow_client, mlflow_uri, system_metrics
 from minidl.train.tracking.description import RunDescription, RunRecord
-from minidl.train.tracking.logged_model import send_model
+from minidl.train.tracking.logged_model import register, send_model
 from minidl.train.tracking.mlflow_client import MlflowRun, NotSentError
 from minidl.train.tracking.points import LONGEST_NAME, KnownPoints, Point, points_of
 from minidl.train.tracking.settings import Status, TrackingReport, TrackingSettings
@@ -251,6 +251,7 @@ class Tracker:
         self._sample(run)
         self._send(run)
         if status is not None:
+            self._register(run, status)
             run.end(status)
             self._ended = True
 
@@ -271,6 +272,12 @@ class Tracker:
         if self._record:
             with suppress(OSError):  # without it the run is found by its tag
                 run.record(self._uri, self._description.uid).write(self._record)
+        if self._adopt not in (None, run.run_id) and run.is_new:
+            self._tell(
+                "adopt",
+                f"MLFLOW_RUN_ID names run {self._adopt}, which {mlflow_uri.redacted(self._uri)} "
+                f"does not have or another training uses; this training is run {run.run_id}",
+            )
         if not run.is_new:
             journal = [
                 point
@@ -321,9 +328,19 @@ class Tracker:
             try:
                 self._uploads[0](run)
             except NotSentError as problem:
-                self._refused = self._refused or f"MLflow: {problem}"
-                self._tell("refused", self._refused)
+                self._refuse(problem)
             self._uploads.popleft()
+
+    def _register(self, run: MlflowRun, status: Status) -> None:
+        if self._settings.registered_model and run.model_id and status == "FINISHED":
+            try:
+                register(run, self._settings.registered_model, self._settings.alias)
+            except NotSentError as problem:
+                self._refuse(problem)
+
+    def _refuse(self, problem: NotSentError) -> None:
+        self._refused = self._refused or f"MLflow: {problem}"
+        self._tell("refused", self._refused)
 
     def _end_all_the_same(self) -> None:
         """Try once to give a run that was begun its true status, whatever else it lacks."""

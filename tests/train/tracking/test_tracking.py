@@ -6,28 +6,22 @@ import contextlib
 import importlib.util
 import json
 import math
-import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
-from mlflow_stores import client, environment, free_port, history, running, with_mlflow
+from mlflow_stores import client, environment, free_port, history, with_mlflow
 
-import minidl
-from minidl.train.journal import Entry
 from minidl.train.tracking import (
     DatasetInfo,
     RunDescription,
     Tracker,
     TrackingSettings,
-    logged_model,
     require_mlflow,
 )
 from minidl.train.tracking import tracker as tracking
@@ -360,109 +354,6 @@ def test_a_new_database_is_made_whole_or_not_at_all(tmp_path):
 
 # The model
 
-STAND_IN = """
-from pathlib import Path
-import numpy as np
-
-class Predictor:
-    @classmethod
-    def load(cls, directory):
-        predictor = cls()
-        predictor.weights = (Path(directory) / "model.safetensors").read_bytes()
-        predictor.classes = int((Path(directory) / "config.yaml").read_text().split(":")[1])
-        return predictor
-
-    def probabilities(self, images):
-        assert images.dtype == np.uint8 and images.ndim == 4, (images.dtype, images.shape)
-        shares = 1.0 + images.reshape(len(images), -1)[:, : self.classes]
-        return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """Ship a copy of minidl whose Predictor is known; return a run directory for it."""
-    package = tmp_path / "shipped" / "minidl"
-    ignored = shutil.ignore_patterns("__pycache__", "*.gz")
-    shutil.copytree(Path(minidl.__path__[0]), package, ignore=ignored)
-    (package / "train" / "inference.py").write_text(STAND_IN)
-    monkeypatch.setattr(logged_model, "_copy_of_minidl", lambda folder: package)
-    directory = tmp_path / "run #1 ü%20"
-    directory.mkdir()
-    (directory / "config.yaml").write_text("classes: 3")
-    (directory / "model.safetensors").write_bytes(b"weights")
-    return directory
-
-
-def post(url, content):
-    request = urllib.request.Request(
-        url, json.dumps(content).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.build_opener().open(request, timeout=30) as answer:
-        return json.load(answer)
-
-
-@with_mlflow
-def test_a_logged_model_is_linked_and_served(track, messages, mlflow_uri, stand_in, tmp_path):
-    best = Entry(time.time(), 2, 20, {"val/accuracy": 0.97, "val/loss": 0.1})
-    tracker = track(mlflow_uri)
-    tracker.log(best.metrics, step=best.step, time=best.time)
-    images = np.array([[[0, 0], [2, 9]], [[255, 255], [0, 9]]], dtype=np.uint8)
-    tracker.model(stand_in, example=images[:1], points=[best])
-    report = tracker.finish("FINISHED")
-    assert (report.status, messages) == ("complete", [])
-
-    store = client(mlflow_uri)
-    run = store.get_run(report.run_id)
-    assert [output.model_id for output in run.outputs.model_outputs] == [report.model_id]
-    (model,) = store.search_logged_models([report.experiment_id])
-    assert (model.model_id, model.name, str(model.status)) == (report.model_id, "model", "READY")
-    assert {metric.key: metric.value for metric in model.metrics} == best.metrics
-    assert len(history(mlflow_uri, report.run_id, "val/loss")) == 1  # linked, not doubled
-    saved = Path(urllib.request.url2pathname(model.artifact_location.removeprefix("file://")))
-    assert not list(saved.rglob("*.pkl")) + list(saved.rglob("*.gz"))
-    assert "numpy==" in (saved / "requirements.txt").read_text()
-    assert json.loads((saved / "serving_input_example.json").read_text()) == {
-        "inputs": [[[0, 0], [2, 9]]]
-    }
-
-    # Elsewhere, with no minidl but the one that travels with the model.
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"),
-        *("-m", f"runs:/{report.run_id}/model", "--port", str(port), "--workers", "1"),
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-        patch.setattr("mlflow_stores.environment", lambda: _without_minidl(environment()))
-        (tmp_path / "elsewhere").mkdir()
-        url = f"http://127.0.0.1:{port}"
-        with running(command, tmp_path / "elsewhere", f"{url}/ping"):
-            answer = post(f"{url}/invocations", {"inputs": images.tolist()})
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                post(f"{url}/invocations", {"inputs": [[1, 2, 3]]})
-            refused.value.close()
-    np.testing.assert_allclose(
-        answer["predictions"], [[0.2, 0.2, 0.6], [256 / 513, 256 / 513, 1 / 513]], rtol=1e-6
-    )
-    assert refused.value.code == 400
-
-
-def _without_minidl(variables):
-    return {name: value for name, value in variables.items() if name != "PYTHONPATH"}
-
-
-@with_mlflow
-def test_channels_are_part_of_the_signature(stand_in, tmp_path):
-    import mlflow.models
-
-    example = np.zeros((1, 3, 4, 5), np.uint8)
-    saved = logged_model.save_model(stand_in, example, tmp_path / "saved")
-    signature = mlflow.models.Model.load(str(saved)).signature
-    assert signature.inputs.inputs[0].shape == (-1, 3, 4, 5)
-    assert signature.inputs.inputs[0].type == np.uint8
-    assert signature.outputs.inputs[0].type == np.float32
-
 
 @with_mlflow
 def test_a_model_that_cannot_be_made_costs_only_itself(track, messages, mlflow_uri, tmp_path):
@@ -472,7 +363,9 @@ def test_a_model_that_cannot_be_made_costs_only_itself(track, messages, mlflow_u
     report = tracker.finish("FINISHED")
     assert (report.status, report.model_id, report.points_sent) == ("partial", None, 1)
     assert messages == [
-        f"MLflow: the model was not logged: FileNotFoundError: there is no {tmp_path}/config.yaml"
+        "MLflow: the model was not logged: CheckpointError: "
+        f"{tmp_path}: neither a run, nor its folder `model`, nor a model logged to MLflow: "
+        "there is no model.safetensors beside a config.yaml"
     ]
     (model,) = client(mlflow_uri).search_logged_models([report.experiment_id])
     assert str(model.status) == "FAILED"
@@ -484,29 +377,3 @@ def test_no_model_where_none_is_wanted(track, mlflow_uri, tmp_path):
     tracker.model(tmp_path, example=None)
     report = tracker.finish("FINISHED")
     assert (report.status, report.model_id) == ("complete", None)
-
-
-# A server
-
-
-@with_mlflow
-def test_a_server_gets_what_a_database_gets(track, messages, mlflow_server, stand_in, tmp_path):
-    (tmp_path / "a.txt").write_text("a")
-    best = Entry(time.time(), 1, 7, {"val/accuracy": 0.5})
-    data = [DatasetInfo("MNIST", "d" * 64, "data", "training")]
-    tracker = track(mlflow_server.uri, params={"a.b": "1", "empty": ""}, datasets=data)
-    tracker.log({"val/accuracy": 0.5, "odd": math.nan}, step=7, time=best.time)
-    tracker.artifact(tmp_path / "a.txt")
-    tracker.model(stand_in, example=np.zeros((1, 2, 2), np.uint8), points=[best])
-    report = tracker.finish("FINISHED")
-    assert (report.status, messages) == ("complete", [])
-    assert report.open_command == (
-        f"{mlflow_server.uri}/#/experiments/{report.experiment_id}/runs/{report.run_id}"
-    )
-    store = client(mlflow_server.uri)
-    run = store.get_run(report.run_id)
-    assert run.info.status == "FINISHED"
-    assert run.data.params == {"a.b": "1", "empty": ""}
-    assert [item.path for item in store.list_artifacts(report.run_id)] == ["a.txt"]
-    assert run.inputs.dataset_inputs[0].dataset.digest == "d" * 36
-    assert str(store.get_logged_model(report.model_id).status) == "READY"
