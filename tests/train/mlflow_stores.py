@@ -270,11 +270,16 @@ class MortalServer:
         self._running = contextlib.ExitStack()
         self.uri = f"http://127.0.0.1:{self._port}"
 
+        self._is_running = False
+
     def start(self) -> None:
-        self._running.enter_context(serve(self._store, self._folder, self._port))
+        if not self._is_running:
+            self._running.enter_context(serve(self._store, self._folder, self._port))
+        self._is_running = True
 
     def kill(self) -> None:
         self._running.close()
+        self._is_running = False
 
 
 @pytest.fixture(scope="module")

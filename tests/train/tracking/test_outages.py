@@ -53,6 +53,7 @@ def assert_caught_up(uri, report, messages, steps):
 
 
 def test_down_at_the_start_then_killed_and_back(track, messages, mortal_server):
+    mortal_server.kill()
     tracker = track(mortal_server.uri)
     log(tracker, range(50))
     wait_until(lambda: messages)
@@ -69,7 +70,6 @@ def test_down_at_the_start_then_killed_and_back(track, messages, mortal_server):
 
 
 def test_killed_for_good_in_mid_run_and_repaired(track, train, mortal_server, tmp_path):
-    mortal_server.kill()
     mortal_server.start()
     section = f"tracking={{uri: {mortal_server.uri!r}, experiment: sea}}"
     kill = tracking.Tracker.artifact  # called when the training has ended and the files are sent
@@ -100,9 +100,8 @@ def test_killed_for_good_in_mid_run_and_repaired(track, train, mortal_server, tm
     assert not sync_run(done.run.root).changed
 
 
-@pytest.mark.parametrize("kind", ["mlflow_server", "postgresql_server"])
-def test_frozen_and_thawed(request, track, messages, kind):
-    server = request.getfixturevalue(kind)
+def test_frozen_and_thawed(track, messages, postgresql_server):
+    server = postgresql_server
     tracker = track(server.uri)
     log(tracker, range(50))
     wait_until(lambda: tracker._sent == 50)
@@ -201,8 +200,9 @@ def slow_road(target, delay):
         accepting.join(30)
 
 
-def test_slow(track, messages, mlflow_server):
-    with slow_road(mlflow_server.uri, 0.2) as uri:
+def test_slow(track, messages, mlflow_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    with slow_road(mlflow_server.uri, 0.1) as uri:
         tracker = track(uri)
         begin = time.perf_counter()
         log(tracker, range(3000))
