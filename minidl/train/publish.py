@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.autograd.primitive import Array
 from minidl.train import environment
 from minidl.train.build import Experiment
 from minidl.train.config import Config
@@ -68,7 +69,12 @@ def start_tracking(
     on disk, as far as it is to stay, before this is called.
     """
     description = _describe(config, experiment, run)
-    np.save(example_path(run), experiment.data.test.dataset.inputs[:2], allow_pickle=False)
+    try:
+        description.write(description_path(run))
+        if not example_path(run).exists():
+            np.save(example_path(run), experiment.data.test.dataset.inputs[:2], allow_pickle=False)
+    except OSError as error:  # a full disk is no reason not to go on
+        say(f"what MLflow is to be told of this run cannot be kept for `minidl sync`: {error}")
     section = config.tracking
     if section is None:
         return None
@@ -107,7 +113,7 @@ def description_path(run: RunDirectory) -> Path:
 
 
 def _describe(config: Config, experiment: Experiment, run: RunDirectory) -> RunDescription:
-    """Return what was written of the run when it began, or write it now.
+    """Return what was written of the run when it began, or what is to be written now.
 
     A resumed run may have another config (more epochs) and another machine. Its params are the
     ones it began with, which MLflow would not change anyway; its tags tell of now.
@@ -121,12 +127,8 @@ def _describe(config: Config, experiment: Experiment, run: RunDirectory) -> RunD
     bare = replace(bare, tags={**here, **bare.tags})
     if path.exists():
         old = RunDescription.read(path)
-        description = replace(old, tags=bare.tags, uri=bare.uri)
-    else:
-        datasets = _datasets(config, experiment)
-        description = replace(bare, datasets=datasets, started=time.time())
-    description.write(path)
-    return description
+        return replace(old, tags=bare.tags, uri=bare.uri)
+    return replace(bare, datasets=_datasets(config, experiment), started=time.time())
 
 
 def describe_config(config: Config, run: RunDirectory) -> RunDescription:
@@ -170,7 +172,7 @@ def hand_over(
     if run.weights.exists() and answers_samples(config):
         tracker.model(
             run.model,
-            example=np.load(example_path(run)),
+            example=example_of(run),
             points=best_entries(read_journal(run.journal), config, best_epoch),
         )
 
@@ -197,6 +199,15 @@ def best_entries(entries: list[Entry], config: Config, epoch: int | None) -> lis
 def example_path(run: RunDirectory) -> Path:
     """Return the file with two raw samples, which show what the model takes."""
     return run.model / "example.npy"
+
+
+def example_of(run: RunDirectory) -> Array | None:
+    """Return the two raw samples, None where there are none that can be read."""
+    try:
+        samples: Array = np.load(example_path(run), allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return samples
 
 
 def artifacts(config: Config, run: RunDirectory) -> list[tuple[Path, str]]:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minidl.train import publish
 from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.config.sections import TrackingSection
@@ -221,12 +219,8 @@ def _send_files(sent: MlflowRun, run: RunDirectory, config: Config) -> tuple[int
 
 
 def _send_model(sent: MlflowRun, run: RunDirectory, config: Config, entries: list[Entry]) -> bool:
-    example = publish.example_path(run)
-    if not example.exists():
-        raise NotSentError(f"the model was not logged: there is no {example}")
-    samples = np.load(example, allow_pickle=False)
     points = publish.best_entries(entries, config, _summary(run).get("best_epoch"))
-    return send_model(sent, run.model, samples, points)
+    return send_model(sent, run.model, publish.example_of(run), points)
 
 
 def _how_it_ended(run: RunDirectory) -> str:

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, *MLFLOW_MARKS]
 
 
 def test_one_run_not_two(mlflow_uri, tmp_path):
-    overrides = ["data.val_fraction=0.95", "trainer.epochs=1", f"trainer.run_root={tmp_path}/runs"]
+    overrides = ["data.val_fraction=0.5", "trainer.epochs=1", f"trainer.run_root={tmp_path}/runs"]
     done = subprocess.run(
         [
             *("mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", "project"),
