@@ -34,7 +34,7 @@ def test_one_run_not_two(mlflow_uri, tmp_path):
     assert run.info.status == "FINISHED"
     assert store.get_experiment(run.info.experiment_id).name == "project"
     assert run.data.params["trainer.epochs"] == "1"  # the config's
-    assert run.data.params["overrides"] == " ".join(overrides)  # the project's
+    assert run.data.params["overrides"].strip("'") == " ".join(overrides)  # the project's
     assert run.data.metrics["test/accuracy"] > 0.3
     assert run.data.tags["mlflow.source.type"] == "PROJECT"
     assert run.data.tags["minidl.run.uid"]
