@@ -8,10 +8,8 @@ refused.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.config.sections import TrackingSection
 from minidl.train.inference import answers_samples
 from minidl.train.journal import Entry, read_journal
-from minidl.train.run_directory import RunDirectory
+from minidl.train.run_directory import RunDirectory, RunInUseError
 from minidl.train.tracking import mlflow_client, mlflow_uri
 from minidl.train.tracking.description import RunDescription, RunRecord
 from minidl.train.tracking.logged_model import register, send_model
@@ -82,15 +80,19 @@ def sync_run(root: Path, *, uri: str | None = None) -> SyncReport:
     except (OSError, ValueError) as error:
         raise SyncError(f"{root} is no run directory, or a damaged one: {error}") from error
     target = _target(config, description, uri, root)
-    with _not_trained_now(run):
-        try:
+    try:
+        with run.locked():  # no training begins while this one sends
             return _send(run, config, description, entries, target, elsewhere=uri is not None)
-        except NotSentError as error:
-            raise SyncError(f"{root}: {error}") from error
-        except Exception as error:  # MLflow and its libraries raise what they like
-            where = mlflow_uri.redacted(target)
-            reason = mlflow_client.first_line(error)
-            raise SyncError(f"{root}: MLflow at {where} failed: {reason}") from error
+    except RunInUseError as error:
+        raise SyncError(
+            f"{root} is being trained now; its process sends what is missing itself"
+        ) from error
+    except NotSentError as error:
+        raise SyncError(f"{root}: {error}") from error
+    except Exception as error:  # MLflow and its libraries raise what they like
+        where = mlflow_uri.redacted(target)
+        reason = mlflow_client.first_line(error)
+        raise SyncError(f"{root}: MLflow at {where} failed: {reason}") from error
 
 
 def _description(run: RunDirectory, config: Config) -> RunDescription:
@@ -120,24 +122,6 @@ def _target(config: Config, description: RunDescription, uri: str | None, root: 
     return meant if here is not None and here.exists() and not path.exists() else begun
 
 
-@contextmanager
-def _not_trained_now(run: RunDirectory) -> Iterator[None]:
-    """Hold the lock that a training process holds, so that none begins while this one sends."""
-    try:
-        lock = (run.root / ".lock").open("rb")
-    except FileNotFoundError:
-        yield
-        return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SyncError(
-                f"{run.root} is being trained now; its process sends what is missing itself"
-            ) from None
-        yield
-
-
 def _send(
     run: RunDirectory,
     config: Config,
@@ -161,7 +145,8 @@ def _send(
         reopen=False,
     )
     if not elsewhere:
-        sent.record(uri, description.uid).write(record)
+        with suppress(OSError):  # without it the run is found by its tag
+            sent.record(uri, description.uid).write(record)
     sent.send_params(description.params)
     sent.send_datasets(description.datasets)
     points = _send_points(sent, entries)
@@ -225,7 +210,7 @@ def _send_model(sent: MlflowRun, run: RunDirectory, config: Config, entries: lis
 
 def _how_it_ended(run: RunDirectory) -> str:
     """Return the status in the summary; a run that no process trains and has none was killed."""
-    status = _summary(run).get("status")
+    status = run.status()
     return status if status in ENDS else "KILLED"
 
 
