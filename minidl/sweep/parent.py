@@ -86,7 +86,7 @@ class ParentRun:
         if self._run is None:
             return {}
         command = mlflow_uri.open_command(self._uri, self._run.experiment_id, self._run.run_id)
-        return {"MLflow run": self._run.run_id, "open MLflow": command}
+        return {"mlflow_run_id": self._run.run_id, "mlflow_command": command}
 
     def end(self, status: Status | None, facts: dict[str, Any], trials: int) -> None:
         """Hand over what was found; with a status, end the run.

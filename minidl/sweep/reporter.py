@@ -14,6 +14,15 @@ from rich.text import Text
 from minidl.train.reporter import figure
 from minidl.train.strict_json import strict_json
 
+#: What the closing says, by the facts' names.
+CLOSING = {
+    "best_trial": "best trial",
+    "best_config": "best config",
+    "plots": "plots",
+    "trials": "trials",
+    "mlflow_run_id": "MLflow run",
+    "mlflow_command": "open MLflow",
+}
 ROWS_SHOWN = 20  # the best ones; trials.csv has them all
 
 
@@ -71,9 +80,9 @@ class SweepReporter:
             self._table(f"{title}; the best {len(shown)} of {len(rows)} trials", shown)
         else:
             self.say(title)
-        for name in ("best trial", "best config", "plots", "trials", "MLflow run", "open MLflow"):
+        for name, word in CLOSING.items():
             if facts.get(name):
-                self.say(f"  {name:<11}  {facts[name]}")
+                self.say(f"  {word:<11}  {facts[name]}")
 
     def _table(self, title: str, rows: Sequence[Mapping[str, str]]) -> None:
         if not self.console.is_terminal:

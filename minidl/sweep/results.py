@@ -49,12 +49,12 @@ def write_results(plan: Plan, study: SweepStudy, say: Callable[[str], None]) -> 
         write_atomically(path, (header + plan.variant(trial.params).to_yaml()).encode())
         facts |= {
             "best": {"number": number, "value": value, "parameters": dict(trial.params)},
-            "best trial": f"{number}: {plan.metric} {figure(plan.metric, value)} with "
+            "best_trial": f"{number}: {plan.metric} {figure(plan.metric, value)} with "
             + plan.words(trial.params),
-            "best config": str(path),
+            "best_config": str(path),
         }
-        if plots := _draw(plan, study, say):
-            facts["plots"] = ", ".join(map(str, plots))
+        if _draw(plan, study, say):
+            facts["plots"] = str(plan.directory / "plots")
     write_atomically(plan.directory / "sweep.json", json.dumps(facts, indent=1).encode() + b"\n")
     return facts
 

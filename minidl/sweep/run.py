@@ -9,7 +9,7 @@ from minidl.sweep.parent import ParentRun
 from minidl.sweep.plan import Plan
 from minidl.sweep.reporter import SweepReporter
 from minidl.sweep.results import rows, write_results
-from minidl.sweep.study import Claim, SweepStudy, storage_errors
+from minidl.sweep.study import Claim, SweepStudy, reason_of, storage_errors
 from minidl.sweep.turns import alone
 from minidl.sweep.worker import TooManyFailuresError, Worker
 from minidl.train.config import Config
@@ -79,8 +79,10 @@ def run_sweep(
         except TooManyFailuresError as error:
             status, failure = "FAILED", str(error)
         except storage_errors() as error:
-            where, reason = redacted(plan.storage), str(error).splitlines()[0]
-            raise SweepError(f"the study in {where} cannot be reached: {reason}") from error
+            where = redacted(plan.storage)
+            raise SweepError(
+                f"the study in {where} cannot be reached: {reason_of(error)}"
+            ) from error
         with alone(plan.directory / "locks" / "results.lock"):  # two may come to the end together
             facts = write_results(plan, study, reporter.say) | parent.facts()
             trials = study.trials()

@@ -85,7 +85,7 @@ class SweepStudy:
             with self.turn():
                 self.study = self._open()
         except troubles as error:
-            message = f"the study's storage cannot be used: {str(error).splitlines()[0]}"
+            message = f"the study's storage cannot be used: {reason_of(error)}"
             raise ConfigError([Problem.at(Place(_redacted(plan.storage)), message)]) from error
 
     @contextmanager
@@ -276,8 +276,8 @@ class SweepStudy:
 
         try:
             if number not in claim.reported:
-                claim.reported.add(number)
                 claim.trial.report(value, number)
+                claim.reported.add(number)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", _experimental())
                 return claim.trial.should_prune()
@@ -358,6 +358,13 @@ def storage_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return StorageInternalError, SQLAlchemyError
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what was behind an error of the storage, in a line: Optuna's own word is vague."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _lock_of(directory: Path) -> Path:

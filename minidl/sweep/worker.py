@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 
 from minidl.sweep.plan import Plan
 from minidl.sweep.reporter import SweepReporter
-from minidl.sweep.study import BEAT_SECONDS, Claim, LostError, SweepStudy, storage_errors
+from minidl.sweep.study import (
+    BEAT_SECONDS,
+    Claim,
+    LostError,
+    SweepStudy,
+    reason_of,
+    storage_errors,
+)
 from minidl.sweep.trial import Ending, RunningTrial
 from minidl.train.config import Config
 from minidl.train.interruption import Interrupted, Interruption
@@ -102,8 +109,9 @@ class Worker:
         now = time.monotonic()
         if self._silent_since is None:
             self._silent_since = now
-            reason = str(error).splitlines()[0]
-            self.reporter.say(f"the study's storage does not answer, it is tried again: {reason}")
+            self.reporter.say(
+                f"the study's storage does not answer, it is tried again: {reason_of(error)}"
+            )
         if now - self._silent_since > PATIENCE_SECONDS:
             raise error
         time.sleep(CLAIM_SECONDS)
