@@ -21,6 +21,7 @@ from minidl.train.config.nodes import KeyPath, Node
 from minidl.train.config.problems import Place, show
 from minidl.train.config.sections import TPE, Grid, SweepSection
 from minidl.train.config.variants import mistake, together, vary, written
+from minidl.train.metrics import higher_is_better
 
 DEFAULT_TRIALS = 20
 MOST_OF_A_GRID = 10_000
@@ -173,7 +174,7 @@ def make_plan(
         section=section,
         dimensions=dimensions,
         metric=metric,
-        maximize=(section.direction or _usual_direction(metric)) == "maximize",
+        maximize=_maximizes(section, metric),
         sampler=sampler,
         trials=min(wanted or len(grid), len(grid)) if grid else wanted or DEFAULT_TRIALS,
         jobs=jobs or section.jobs,
@@ -194,8 +195,10 @@ def make_plan(
     return plan
 
 
-def _usual_direction(metric: str) -> str:
-    return "minimize" if metric.endswith("loss") else "maximize"
+def _maximizes(section: SweepSection, metric: str) -> bool:
+    if section.direction is None:
+        return higher_is_better(metric)
+    return section.direction == "maximize"
 
 
 def _grid(config: Config, dimensions: Sequence[Dimension]) -> tuple[dict[str, Stored], ...]:

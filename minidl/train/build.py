@@ -11,7 +11,7 @@ import copy
 import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +25,11 @@ from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
 from minidl.train.balance import loss_weights
 from minidl.train.config import Config, ConfigError
+from minidl.train.config.monitor import fitting, not_there
 from minidl.train.config.schema import Registry, Spec, registry
 from minidl.train.limits import Limits
-from minidl.train.tasks import Classification, Regression, Task
+from minidl.train.metrics.metric import Metric, monitored
+from minidl.train.tasks import Classification, Regression, Task, all_metrics
 
 if TYPE_CHECKING:
     from minidl.train.callbacks import Callback
@@ -231,6 +233,7 @@ class Experiment:
     total_steps: int | None
     task: Task
     accumulate: int = 1
+    metrics: list[Metric] = field(default_factory=list)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -274,6 +277,7 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
     rng = np.random.default_rng([config.seed, 1])
     model = build_model(config, data.sample_shape, rng)
     _check_task(config, task, model, data)
+    metrics = _make_metrics(config, task, data)
     _check_smallest_batch(config, model, data)
     loss = _construct(config, "loss", config.loss, **loss_weights(config, data))
     if getattr(loss, "reduction", "mean") == "none":
@@ -302,6 +306,7 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
     experiment = Experiment(
         *(data, model, loss, optimizer, schedule, rng, total_steps, task),
         accumulate=config.trainer.accumulate,
+        metrics=metrics,
     )
     _check_loss(config, experiment)
     return experiment
@@ -362,7 +367,7 @@ def _make_task(config: Config) -> Task:
 
 
 def _check_task(config: Config, task: Task, model: Module, data: Data) -> None:
-    """Hold model and monitor against the task."""
+    """Hold the model against the task."""
     try:
         task.check(model, data)
     except ValueError as error:
@@ -370,12 +375,37 @@ def _check_task(config: Config, task: Task, model: Module, data: Data) -> None:
         raise config.problem(
             ("model",), str(error), hint if task.classifies and data.classes else None
         ) from error
-    if config.trainer.monitor.endswith("accuracy") and not task.classifies:
-        raise config.problem(
-            ("trainer", "monitor"),
-            f"`monitor` is {config.trainer.monitor}, but {type(task).__name__} has no accuracy",
-            f"use {config.trainer.monitor.replace('accuracy', 'loss')}",
-        )
+
+
+def _make_metrics(config: Config, task: Task, data: Data) -> list[Metric]:
+    """Make all metrics of a run, and hold them against its data and what it monitors."""
+    made: list[Metric] = []
+    problems = []
+    fit = fitting(task, registry())
+    for i, spec in enumerate(config.metrics):
+        try:
+            metric: Metric = registry()["metrics"][spec.type](**spec.arguments())
+            if spec.type not in fit:
+                raise ValueError(f"{spec.type} is no metric of {type(task).__name__}")
+            metric.check(data.classes)
+            if any(metric.names(data.classes) == other.names(data.classes) for other in made):
+                raise ValueError(f"there are two metrics of the name {metric.name}")
+            made.append(metric)
+        except (ValueError, TypeError) as error:
+            hint = f"there are: {', '.join(fit)}" if fit else "there is none but the loss"
+            unfit = hint if spec.type not in fit else None
+            problems += config.problem(("metrics", i), str(error), unfit).problems
+    if problems:
+        raise ConfigError(problems)
+    metrics = all_metrics(task, made)
+    names = monitored(metrics, data.classes, classifies=task.classifies)
+    watched = {("trainer", "monitor"): config.trainer.monitor}
+    if config.sweep is not None and config.sweep.metric is not None:
+        watched["sweep", "metric"] = config.sweep.metric
+    for path, name in watched.items():
+        if name not in names:
+            raise config.problem(path, *not_there(path[-1], name, names, fit))
+    return metrics
 
 
 def _check_loss(config: Config, experiment: Experiment) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from minidl.autograd.primitive import Array
 from minidl.train.build import Experiment, build
 from minidl.train.checkpoint import CheckpointError, read_arrays
 from minidl.train.config import Config, load_config
@@ -16,7 +13,12 @@ from minidl.train.run_directory import RunDirectory
 
 
 def evaluate_run(
-    directory: Path, overrides: Sequence[str] = (), *, part: str = "test"
+    directory: Path,
+    overrides: Sequence[str] = (),
+    *,
+    part: str = "test",
+    worst: int = 0,
+    reliability: bool = False,
 ) -> tuple[Evaluation, Experiment]:
     """Evaluate the best model of a run.
 
@@ -28,6 +30,8 @@ def evaluate_run(
         Changes to the run's config, such as ``data.root=…`` where the data have moved.
     part
         ``"test"`` or ``"val"``.
+    worst, reliability
+        What a report needs beside metrics, see `minidl.train.metrics.evaluate`.
 
     Raises
     ------
@@ -52,12 +56,5 @@ def evaluate_run(
             ("data", "val_fraction"),
             f"there are no {part!r} samples; wanted 'test', or 'val' where some are held out",
         )
-    return evaluate(experiment, loader, part=part), experiment
-
-
-def recall_by_class(confusion: Array) -> list[float]:
-    """Share of each class's samples that were recognized; NaN for a class without samples."""
-    totals = confusion.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        shares: list[float] = (np.diagonal(confusion) / totals).tolist()
-    return shares
+    found = evaluate(experiment, loader, part=part, worst=worst, reliability=reliability)
+    return found, experiment

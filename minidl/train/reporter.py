@@ -378,8 +378,12 @@ def epoch_of(epoch: int, epochs: int | None) -> str:
 
 
 def line_of(figures: Mapping[str, float]) -> str:
-    """Write metrics as a line: accuracies in per cent, rates without decimals."""
-    return "  ".join(f"{_SHORT.get(name, name)} {figure(name, v)}" for name, v in figures.items())
+    """Write metrics as a line: accuracies in per cent, rates without decimals.
+
+    Those of single classes (``val/f1/cat``) are left out: a line has no room for them.
+    """
+    shown = [(name, value) for name, value in figures.items() if name.count("/") < 2]
+    return "  ".join(f"{_SHORT.get(name, name)} {figure(name, value)}" for name, value in shown)
 
 
 def figure(name: str, value: Any) -> str:

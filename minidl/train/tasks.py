@@ -22,6 +22,8 @@ from minidl.ops.elementwise import exp
 from minidl.ops.reduce import mean, sum
 from minidl.optim import scale_grad_
 from minidl.tensor import Tensor
+from minidl.train.metrics.metric import ClassMetric, Metric, NumberMetric
+from minidl.train.metrics.regression import MeanAbsoluteError, R2Score
 
 if TYPE_CHECKING:
     from minidl.train.build import Data, Experiment
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 class Outcome:
     """What a batch gave: its mean loss, the weight that has in a larger mean, and the answers.
 
-    ``truth`` and ``guess`` are class indices, None where there are no classes.
+    ``truth`` are the targets, class indices or numbers, and ``outputs`` what the model made of the
+    inputs (the model's own array, not a copy); None where a task has no such thing. ``guess`` are
+    the classes with the greatest logits, None where there are no classes.
     """
 
     loss: float
@@ -39,6 +43,7 @@ class Outcome:
     count: int
     truth: Array | None = None
     guess: Array | None = None
+    outputs: Array | None = None
 
 
 class Guard(Protocol):
@@ -60,6 +65,10 @@ class Task:
     classifies: ClassVar[bool] = False
     #: Whether the gradients of several batches can make one step.
     accumulates: ClassVar[bool] = True
+    #: The metrics that its outputs and targets have; None where there are none but the loss.
+    metrics: ClassVar[type[Metric] | None] = None
+    #: Those that are taken without being asked for, beside loss and accuracy.
+    usual_metrics: ClassVar[tuple[type[Metric], ...]] = ()
     #: Whether the last model counts as the best: where no figure tells better from worse.
     keeps_last: ClassVar[bool] = False
 
@@ -104,6 +113,13 @@ class Task:
         return {}
 
 
+def all_metrics(task: Task | type[Task], asked: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics asked for, and before them those that the task always has."""
+    names = {metric.name for metric in asked}
+    usual = [cls() for cls in task.usual_metrics]
+    return [*(metric for metric in usual if metric.name not in names), *asked]
+
+
 def _output(model: Any, data: Data) -> tuple[Any, Any]:
     probe = Tensor(np.zeros((2, *data.sample_shape), np.float32))
     with no_grad():
@@ -122,16 +138,17 @@ class Classification(Task):
     """Tell classes apart: the model gives a logit a class, targets are class indices."""
 
     classifies: ClassVar = True
+    metrics: ClassVar = ClassMetric
 
     def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
         """Return the loss of logits and labels."""
         logits = experiment.model(inputs)
         loss = experiment.loss(logits, self.wanted(experiment, targets))
-        guess, truth = logits.detach().numpy().argmax(axis=1), targets.numpy()
+        outputs, truth = logits.detach().numpy(), targets.numpy()
         if truth.ndim == 2:  # mixed samples count for the class that they are most of
             truth = truth.argmax(axis=1)
         value, weight = self.mean_loss(experiment, loss.item(), targets)
-        return loss, Outcome(value, weight, len(truth), truth, guess)
+        return loss, Outcome(value, weight, len(truth), truth, outputs.argmax(axis=1), outputs)
 
     def wanted(self, experiment: Experiment, labels: Tensor) -> Any:
         """Return class labels as the loss takes them: as one-hot floats for a squared error."""
@@ -174,6 +191,9 @@ class Classification(Task):
 class Regression(Task):
     """Predict numbers: the model's output has the targets' shape."""
 
+    metrics: ClassVar = NumberMetric
+    usual_metrics: ClassVar = (MeanAbsoluteError, R2Score)
+
     def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
         """Return the loss of predictions and targets."""
         output = experiment.model(inputs)
@@ -182,7 +202,13 @@ class Regression(Task):
         loss = experiment.loss(output, targets.to(output.dtype))
         count = len(targets)
         summed = getattr(experiment.loss, "reduction", "") == "sum"
-        return loss, Outcome(loss.item() / (count if summed else 1), float(count), count)
+        return loss, Outcome(
+            loss.item() / (count if summed else 1),
+            float(count),
+            count,
+            truth=targets.numpy(),
+            outputs=output.detach().numpy(),
+        )
 
     def check(self, model: Any, data: Data) -> None:
         """Hold that there is one output a target."""

@@ -132,7 +132,27 @@ def test_eval_repeats_what_the_training_found(trained: Trained) -> None:
         (figure,) = re.findall(rf"^  {name} +(\S.*)$", said, re.MULTILINE)
         assert re.search(rf"^  {name} +{figure}$", done.stdout, re.MULTILINE)
     assert "runs/tiny: 1,000 test samples" in done.stdout
-    assert len(re.findall(r"^  class \d +[\d.]+ % of \d+ recognized$", done.stdout, re.M)) == 10
+    number = r"[01]\.\d{4}"
+    row = rf"^  class \d +precision {number}  recall {number}  F1 {number}  of \d+ samples$"
+    assert len(re.findall(row, done.stdout, re.M)) == 10
+
+
+def test_eval_as_json(trained: Trained) -> None:
+    metrics = "metrics=[{type: Recall, average: none}, {type: AUROC}]"
+    done = run_in(trained[0], "eval", "runs/tiny", "--json", metrics)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert list(found) == ["run", "part", "samples", "metrics", "classes", "confusion"]
+    assert (found["run"], found["part"], found["samples"]) == ("runs/tiny", "test", 1000)
+    matrix = np.array(found["confusion"])
+    assert found["metrics"]["test/accuracy"] == np.trace(matrix) / 1000
+    assert 0.5 < found["metrics"]["test/auroc"] < 1
+    for i, row in enumerate(found["classes"]):
+        assert row["name"] == str(i)
+        assert row["support"] == matrix[i].sum()
+        assert (
+            row["recall"] == found["metrics"][f"test/recall/{i}"] == matrix[i, i] / matrix[i].sum()
+        )
 
 
 def test_eval_on_the_validation_samples(trained: Trained) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from tiny_runs import Done
 
 from minidl.train.checkpoint import CheckpointError
 from minidl.train.config import ConfigError
-from minidl.train.evaluation import evaluate_run, recall_by_class
+from minidl.train.evaluation import evaluate_run
+from minidl.train.inference import Predictor
 
 pytest_plugins = ["tiny_runs"]
 
@@ -72,8 +72,30 @@ def test_a_part_that_is_not_there(done: Done) -> None:
         evaluate_run(done.run.root, overrides, part="val")
 
 
-def test_recall_by_class() -> None:
-    confusion = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
-    first, second, third = recall_by_class(confusion)
-    assert (first, second) == (0.75, 1.0)
-    assert math.isnan(third)
+def test_what_a_report_needs(done: Done) -> None:
+    found, experiment = evaluate_run(done.run.root, worst=7, reliability=True)
+    assert found.confusion is not None
+    assert found.reliability is not None
+    assert found.reliability.samples.sum() == 1000
+    losses = [mistake.loss for mistake in found.mistakes]
+    assert len(losses) == 7
+    assert losses == sorted(losses, reverse=True)
+    predictor = Predictor.load(done.run.model)
+    test = experiment.data.test.dataset
+    for mistake in found.mistakes:
+        assert test.targets[mistake.index] == mistake.truth != mistake.guess
+        (probabilities,) = predictor.probabilities(test.inputs[[mistake.index]])
+        assert probabilities.argmax() == mistake.guess
+        assert mistake.probability == pytest.approx(probabilities.max(), rel=1e-4)
+        assert mistake.loss == pytest.approx(-np.log(probabilities[mistake.truth]), rel=1e-4)
+    plain, _ = evaluate_run(done.run.root)
+    assert plain.metrics == found.metrics
+    assert plain.mistakes == []
+    assert plain.reliability is None
+
+
+def test_other_metrics_than_the_run_had(done: Done) -> None:
+    found, _ = evaluate_run(done.run.root, ["metrics=[{type: F1}, {type: TopKAccuracy, k: 2}]"])
+    assert found.metrics.items() > done.result.metrics.items()
+    assert list(found.metrics)[2:] == ["test/f1_macro", "test/top2_accuracy"]
+    assert found.metrics["test/top2_accuracy"] > found.metrics["test/accuracy"]

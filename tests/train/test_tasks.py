@@ -156,7 +156,7 @@ REFUSED = [
     (
         AUTO.replace(", monitor: val/loss", ""),
         [],
-        "`monitor` is val/accuracy, but Reconstruction has",
+        "`monitor` is val/accuracy, and this config gives (.|\n)*there are: train/loss, val/loss",
     ),
     (
         AUTO.replace("type: Autoencoder, latent: 8, width: 4", "type: LeNet5"),

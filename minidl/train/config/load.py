@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, create_model
 from minidl.train.config.diagnose import Diagnosis
 from minidl.train.config.fields import field_at, is_list
 from minidl.train.config.include import read_config
+from minidl.train.config.monitor import check_monitor
 from minidl.train.config.nodes import KeyPath, Node, Source
 from minidl.train.config.overrides import apply_overrides
 from minidl.train.config.problems import ConfigError, Place, Problem, show
@@ -30,7 +31,7 @@ from minidl.train.config.schema import (
     spec_keys,
     spec_models,
 )
-from minidl.train.config.sections import Config, TrainerSection
+from minidl.train.config.sections import Config
 from minidl.train.config.yaml_scalars import dump_yaml, interpolate, unsayable
 from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES
 
@@ -109,7 +110,7 @@ def _check(source: Source, classes: Registry | None) -> Config:
     except ValidationError as error:
         everything = spec_keys(registry() if classes is None else classes)
         Diagnosis(source, model, everything).report(error.errors(include_url=False))
-    _check_monitor(source, data)
+    check_monitor(source, data, registry() if classes is None else classes)
     source.problems += source.root.faults()
     if config is None or source.problems:
         raise source.error()
@@ -125,23 +126,6 @@ def _lists(source: Source, classes: Registry | None) -> Callable[[Sequence[str]]
         return is_list(field_at(config_shape(classes, _types(data))[0], data, path))
 
     return answer
-
-
-def _check_monitor(source: Source, data: dict[str, Any]) -> None:
-    """A metric of the validation samples needs validation samples."""
-    trainer, dataset = data.get("trainer", {}), data.get("data")
-    if not isinstance(dataset, dict) or not isinstance(trainer, dict):
-        return
-    monitor = trainer.get("monitor", TrainerSection().monitor)
-    fraction = dataset.get("val_fraction", 0.1)
-    if monitor in ("val/loss", "val/accuracy") and fraction == 0 and fraction is not False:
-        path = ("trainer", "monitor") if "monitor" in trainer else ("data", "val_fraction")
-        source.report(
-            source.trail(path)[-1].place,
-            f"`monitor` is {monitor}, but `val_fraction` of 0 leaves no validation samples",
-            f"set `monitor` in `trainer` to {monitor.replace('val', 'train')},"
-            " or `val_fraction` in `data` above 0",
-        )
 
 
 def _types(data: Any) -> frozenset[str]:
@@ -203,7 +187,7 @@ def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> An
     if loss := specs["loss"].get("CrossEntropyLoss"):
         usual = functools.partial(loss, type="CrossEntropyLoss")
         fields["loss"] = (fields["loss"][0], Field(default_factory=usual))
-    for several in ("callbacks",):
+    for several in ("metrics", "callbacks"):
         if entry := fields.pop(several, None):
             fields[several] = (list[entry[0]], Field(default_factory=list))  # type: ignore[valid-type]
     for optional in ("schedule", "task"):

@@ -45,7 +45,7 @@ def registry() -> dict[str, dict[str, type]]:
     """Return the classes that a config can name, by section and name."""
     from minidl import data, models, nn, optim
     from minidl.data import augment
-    from minidl.train import callbacks, tasks
+    from minidl.train import callbacks, metrics, tasks
 
     modules = {**_classes(nn, nn.Module), **_classes(models, nn.Module)}
     losses = {name: cls for name, cls in modules.items() if issubclass(cls, nn.Loss)}
@@ -68,6 +68,9 @@ def registry() -> dict[str, dict[str, type]]:
             **_classes(optim, optim.Schedule, without=NOT_IN_RUNS),
             "ReduceLROnPlateau": optim.ReduceLROnPlateau,
         },
+        "metrics": _classes(
+            metrics, metrics.Metric, without={"Metric", "ClassMetric", "NumberMetric"}
+        ),
     }
 
 

@@ -17,7 +17,6 @@ from minidl.train.config.problems import ConfigError
 from minidl.train.config.schema import DataSpec, Section, Spec, plain
 from minidl.train.config.yaml_scalars import dump_yaml, variables
 
-Metric: TypeAlias = Literal["train/loss", "train/accuracy", "val/loss", "val/accuracy"]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Size: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -59,8 +58,10 @@ class TrainerSection(Section):
     """How often the model is validated, and kept if it is the best so far."""
     checkpoint_every: Often = (1, "epochs")
     """How often the state of the training is written, to be taken up from there."""
-    monitor: Metric = "val/accuracy"
-    """The metric that tells the best model, and when to stop early."""
+    monitor: Annotated[str, Field(examples=["val/accuracy", "val/loss", "train/loss"])] = (
+        "val/accuracy"
+    )
+    """Name of the metric that tells the best model, and when to stop early."""
     early_stop: EarlyStop | None = None
     """Stop when the monitored metric no longer gets better."""
     ema: Averaging | None = None
@@ -200,10 +201,10 @@ class SweepSection(Section):
         default_factory=dict
     )
     """Dotted paths into the config, each with a list of values or a range."""
-    metric: Metric | None = None
+    metric: str | None = None
     """What is to become good; by default what the trainer monitors."""
     direction: Literal["minimize", "maximize"] | None = None
-    """By default down for a loss, and up for everything else."""
+    """By default the metric's own: down for losses and errors, up for shares of what is right."""
     sampler: Annotated[Grid | Random | TPE | CMAES, Field(discriminator="type")] | None = None
     """How values are chosen; by default Grid where there are only lists, else TPE."""
     pruner: (
@@ -257,7 +258,10 @@ class Config(Section):
     """How the parameters are changed."""
     schedule: Spec | None = None
     """How the learning rate goes over the run; without one it stays as it is."""
+    metrics: list[Spec] = Field(default_factory=list)
+    """What is measured on whole sets of samples, beside the loss and what the task always has."""
     callbacks: list[Spec] = Field(default_factory=list)
+    """What else happens while a model is trained, in this order."""
     trainer: TrainerSection = TrainerSection()
     """How long to train, what to watch, and where to write."""
     tracking: TrackingSection | None = None

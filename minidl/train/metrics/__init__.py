@@ -10,7 +10,8 @@ from minidl.train.metrics.counting import (
     class_table,
 )
 from minidl.train.metrics.direction import better, higher_is_better
-from minidl.train.metrics.metric import ClassMetric, Metric, NumberMetric
+from minidl.train.metrics.metric import ClassMetric, Metric, NumberMetric, monitored
+from minidl.train.metrics.mistakes import Mistake, WorstMistakes
 from minidl.train.metrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 from minidl.train.metrics.scores import AUROC, BrierScore, CalibrationError, LogLoss, Reliability
 from minidl.train.metrics.whole_set import Average, Evaluation, evaluate
@@ -29,14 +30,17 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "Mistake",
     "NumberMetric",
     "Precision",
     "R2Score",
     "Recall",
     "Reliability",
     "TopKAccuracy",
+    "WorstMistakes",
     "better",
     "class_table",
     "evaluate",
     "higher_is_better",
+    "monitored",
 ]

@@ -1,7 +1,8 @@
 """Which of two values of a metric is the better one, told by the metric's name alone.
 
 The best checkpoint, early stopping, a sweep's direction and a curve's mark all ask here, so that
-they cannot differ.
+they cannot differ. A name is ``val/f1/cat``: part of the data, stem, and a class where it is of
+one alone.
 """
 
 from __future__ import annotations

@@ -160,6 +160,20 @@ class NumberMetric(Metric):
         )
 
 
+def monitored(
+    metrics: Sequence[Metric], classes: Sequence[str] = (), *, classifies: bool
+) -> list[str]:
+    """Return the names of all figures that a run has after each validation.
+
+    Training has averages of the loss, and of the accuracy where there are classes; validation has
+    all metrics.
+    """
+    averages = ["loss", "accuracy"] if classifies else ["loss"]
+    validated = [*averages, *(name for metric in metrics for name in metric.names(classes))]
+    names = [f"train/{name}" for name in averages] + [f"val/{name}" for name in validated]
+    return list(dict.fromkeys(names))
+
+
 def labels(classes: Sequence[str]) -> list[str]:
     """Return the classes' names as they can stand in the name of a metric.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
+from minidl.train.metrics.counting import ConfusionMatrix
+from minidl.train.metrics.mistakes import Mistake, WorstMistakes
+from minidl.train.metrics.scores import CalibrationError, Reliability
 
 if TYPE_CHECKING:  # tasks and the builder name metrics
     from minidl.data import DataLoader
@@ -67,10 +70,15 @@ class Average:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found: metrics, and the confusion matrix (rows true, columns predicted)."""
+    """What `evaluate` found: metrics, and the confusion matrix (rows true, columns predicted).
+
+    ``mistakes`` (the worst first) and ``reliability`` are there where they were asked for.
+    """
 
     metrics: dict[str, float]
     confusion: Array | None
+    mistakes: list[Mistake] = field(default_factory=list)
+    reliability: Reliability | None = None
 
 
 def evaluate(
@@ -79,8 +87,12 @@ def evaluate(
     *,
     part: str,
     on_batch: Callable[[], None] = lambda: None,
+    worst: int = 0,
+    reliability: bool = False,
 ) -> Evaluation:
     """Evaluate a model on all samples of a loader, without derivatives, in evaluation mode.
+
+    The loss, the accuracy and the confusion matrix of classes, and all of ``experiment.metrics``.
 
     Parameters
     ----------
@@ -88,20 +100,45 @@ def evaluate(
         Prefix of the metrics' names: ``val``, ``test``.
     on_batch
         Called after each batch; may raise to stop.
+    worst
+        How many of the worst mistakes to return, of classes.
+    reliability
+        Whether to return how often the model was right by how sure it was, of classes.
     """
-    average, model = Average(), experiment.model
-    classes = len(experiment.data.classes)
-    confusion = np.zeros((classes, classes), np.int64) if experiment.task.classifies else None
+    average, model, classes = Average(), experiment.model, experiment.data.classes
+    classifies = experiment.task.classifies
+    confusion = ConfusionMatrix(len(classes)) if classifies else None
+    mistakes = WorstMistakes(worst) if classifies and worst else None
+    bins = CalibrationError() if classifies and reliability else None
+    metrics = [*experiment.metrics, *([bins] if bins else [])]
+    for metric in metrics:
+        metric.reset()
+    order = loader.order()
     training = model.training
     model.eval()
     try:
         with no_grad():
             for inputs, targets in loader:
                 _, outcome = experiment.task.outcome(experiment, inputs, targets)
+                outputs, truth, guess = outcome.outputs, outcome.truth, outcome.guess
+                if outputs is not None and truth is not None:
+                    for metric in metrics:
+                        metric.update(outputs, truth)
+                    if confusion is not None and guess is not None:
+                        confusion.update(guess, truth)
+                    if mistakes is not None:
+                        places = order[average.count : average.count + outcome.count]
+                        mistakes.update(outputs, truth, places)
                 average.add(outcome)
-                if confusion is not None and outcome.truth is not None:
-                    np.add.at(confusion, (outcome.truth, np.asarray(outcome.guess)), 1)
                 on_batch()
     finally:
         model.train(training)
-    return Evaluation(average.metrics(part), confusion)
+    found = average.metrics(part)
+    for metric in experiment.metrics:
+        found |= {f"{part}/{name}": value for name, value in metric.figures(classes).items()}
+    return Evaluation(
+        found,
+        None if confusion is None else confusion.counts,
+        [] if mistakes is None else mistakes.compute(),
+        None if bins is None else bins.reliability(),
+    )

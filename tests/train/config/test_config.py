@@ -80,6 +80,7 @@ def test_defaults(load: Load) -> None:
             "type": "SGD", "lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
         },
         "schedule": None,
+        "metrics": [],
         "trainer": {
             "max_steps": None, "max_time": None, "epochs": 5, "accumulate": 1,
             "validate_every": [1, "epochs"], "checkpoint_every": [1, "epochs"],
@@ -243,7 +244,8 @@ WRONG = [
     ("epochs=1", "there is no section `epochs`", "`epochs` belongs to `trainer`"),
     ("optimiser={type: SGD}", "there is no section `optimiser`", "did you mean `optimizer`?"),
     ("qqq=1", "there is no section `qqq`",
-     "there are: seed, data, task, model, loss, optimizer, schedule, trainer, tracking, sweep"),
+     "there are: seed, data, task, model, loss, optimizer, schedule, metrics, trainer, tracking, "
+     "sweep"),
     (f"{LAYER}.zzz=1", "Flatten has no key `zzz`", "there are: type, start_dim, end_dim"),
     ("trainer.early_stop={patience: 1, patiance: 2}", "`early_stop` has no key `patiance`",
      "did you mean `patience`?"),
@@ -336,8 +338,8 @@ WRONG = [
      "`label_smoothing` must be at most 1, got 1.5", None),
     # Metrics
     ("trainer.monitor=val/acuracy",
-     "`monitor` must be `train/loss`, `train/accuracy`, `val/loss` or `val/accuracy`,"
-     ' got text "val/acuracy"', "did you mean `val/accuracy`?"),
+     "`monitor` is val/acuracy, and this config gives no such metric",
+     "did you mean `val/accuracy`?"),
     ("data.val_fraction=0",
      "`monitor` is val/accuracy, but `val_fraction` of 0 leaves no validation samples",
      "set `monitor` in `trainer` to train/accuracy, or `val_fraction` in `data` above 0"),

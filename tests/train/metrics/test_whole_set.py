@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,15 @@ from minidl.autograd.primitive import recording_floor
 from minidl.data import ArrayDataset, DataLoader
 from minidl.nn.functional import cross_entropy
 from minidl.tensor import Tensor
-from minidl.train.metrics import Average, Evaluation, evaluate
+from minidl.train.metrics import (
+    F1,
+    Average,
+    Evaluation,
+    LogLoss,
+    Metric,
+    TopKAccuracy,
+    evaluate,
+)
 from minidl.train.tasks import Classification, Outcome
 
 CLASSES = 4
@@ -34,13 +43,16 @@ def _model() -> Any:
     return nn.Sequential(nn.Linear(3, CLASSES, rng=np.random.default_rng(1)), nn.Dropout(0.5))
 
 
-def _experiment(model: Any, classes: int = CLASSES, loss: Any = None) -> Any:
+def _experiment(
+    model: Any, classes: int = CLASSES, loss: Any = None, metrics: Sequence[Metric] = ()
+) -> Any:
     """As much of an experiment as evaluation looks at."""
     return SimpleNamespace(
         model=model,
         loss=nn.CrossEntropyLoss() if loss is None else loss,
         task=Classification(),
-        data=SimpleNamespace(classes=tuple(range(classes))),
+        data=SimpleNamespace(classes=tuple(map(str, range(classes)))),
+        metrics=list(metrics),
     )
 
 
@@ -156,3 +168,45 @@ def test_an_average_goes_on_from_its_state() -> None:
     assert vars(second) == vars(whole)
     with pytest.raises(ValueError, match="a state has loss, weight, correct, count, classified"):
         second.load_state_dict({"loss": 1.0})
+
+
+def test_metrics_start_anew_and_take_all_samples() -> None:
+    data = _data(50)
+    metrics: list[Metric] = [F1("none"), LogLoss(), TopKAccuracy(2)]
+    experiment = _experiment(_model(), metrics=metrics)
+    first = evaluate(experiment, DataLoader(data, 7), part="val").metrics
+    again = evaluate(experiment, DataLoader(data, 50), part="val").metrics
+    assert list(first) == [
+        *("val/loss", "val/accuracy", "val/f1/0", "val/f1/1", "val/f1/2", "val/f1/3"),
+        *("val/log_loss", "val/top2_accuracy"),
+    ]
+    assert first == pytest.approx(again, rel=1e-6)
+    assert metrics[0].count == 50
+    assert first["val/log_loss"] == pytest.approx(first["val/loss"], rel=1e-6)
+
+
+class Chosen:
+    """A sampler of some samples."""
+
+    def __init__(self, chosen: Sequence[int]) -> None:
+        self.chosen = np.array(chosen)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def order(self, epoch: int) -> Any:
+        return self.chosen
+
+
+def test_mistakes_have_their_place_in_the_dataset() -> None:
+    data = _data(40)
+    experiment = _experiment(_model())
+    order = [7, 3, 30, 21, 11, 2, 39]
+    loader = DataLoader(data, 3, sampler=Chosen(order))
+    found = evaluate(experiment, loader, part="val", worst=40, reliability=True)
+    assert found.mistakes
+    assert {mistake.index for mistake in found.mistakes} <= set(order)
+    assert all(data.targets[mistake.index] == mistake.truth for mistake in found.mistakes)
+    assert len(found.mistakes) == 7 - np.trace(found.confusion)
+    assert found.reliability is not None
+    assert found.reliability.samples.sum() == 7
