@@ -43,7 +43,8 @@ def evaluate_run(
     run = RunDirectory(directory)
     if not run.config.is_file():
         raise CheckpointError(f"{directory}: not a run directory (there is no config.yaml)")
-    config: Config = load_config(run.config, overrides)
+    # What the run monitored matters no more, and may be a metric that the changes take away.
+    config: Config = load_config(run.config, ["trainer.monitor=train/loss", *overrides])
     experiment = build(config)
     arrays, _ = read_arrays(run.weights)
     try:

@@ -94,6 +94,14 @@ def test_what_a_report_needs(done: Done) -> None:
     assert plain.reliability is None
 
 
+def test_what_was_monitored_may_be_taken_away(train: Callable[..., Done]) -> None:
+    done = train("metrics=[{type: F1}]", "trainer.monitor=val/f1_macro", "trainer.epochs=1")
+    found, _ = evaluate_run(done.run.root, ["metrics=[{type: BrierScore}]"])
+    assert list(found.metrics) == ["test/loss", "test/accuracy", "test/brier_score"]
+    with pytest.raises(ConfigError, match="R2Score is no metric of Classification"):
+        evaluate_run(done.run.root, ["metrics=[{type: R2Score}]"])
+
+
 def test_other_metrics_than_the_run_had(done: Done) -> None:
     found, _ = evaluate_run(done.run.root, ["metrics=[{type: F1}, {type: TopKAccuracy, k: 2}]"])
     assert found.metrics.items() > done.result.metrics.items()
