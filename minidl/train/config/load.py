@@ -32,7 +32,7 @@ from minidl.train.config.schema import (
     spec_models,
 )
 from minidl.train.config.sections import Config
-from minidl.train.config.yaml_scalars import dump_yaml, interpolate, unsayable
+from minidl.train.config.yaml_scalars import interpolate, unsayable
 from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES
 
 
@@ -88,9 +88,6 @@ def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None
     """
     source = Source("data", {"data": ""}, Node(None, Place("data")))
     source.root = _tree(data, (), source)
-    if not (source.problems or source.root.faults()):
-        # The text was made here, and no place refers to it.
-        source.texts["data"] = dump_yaml(source.root.plain())
     return _check(source, classes)
 
 

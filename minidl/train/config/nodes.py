@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from minidl.train.config.problems import ConfigError, Place, Problem
-from minidl.train.config.yaml_scalars import Scalar
+from minidl.train.config.yaml_scalars import Scalar, dump_yaml
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -72,8 +72,8 @@ class Source:
 
     @property
     def text(self) -> str:
-        """The text of the config's own file."""
-        return self.texts[self.name]
+        """The text of the config's own file; one is made where it came from no file."""
+        return self.texts[self.name] or dump_yaml(self.root.plain())
 
     def trail(self, path: KeyPath) -> list[Node]:
         """Return the nodes from the root along ``path``, as far as there are any."""

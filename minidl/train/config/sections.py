@@ -283,8 +283,8 @@ class Config(Section):
 
         The texts of the files that it includes follow, as comments.
         """
-        own, *others = self._source.texts.items()
-        parts = [own[1]]
+        _, *others = self._source.texts.items()
+        parts = [self._source.text]
         for name, text in others:
             lines = [f"# {line}".rstrip() for line in [f"included: {name}", *text.splitlines()]]
             parts.append("\n".join(["", *lines, ""]))
