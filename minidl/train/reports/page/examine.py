@@ -8,23 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
 from minidl.train.evaluation import evaluate_run
-from minidl.train.metrics import CalibrationError, Reliability
-from minidl.train.metrics.metric import softmax
-from minidl.train.metrics.scores import surprise
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A sample that was taken for another class."""
-
-    index: int
-    truth: int
-    guess: int
-    probability: float
-    loss: float
+from minidl.train.metrics import Reliability
+from minidl.train.metrics.mistakes import Mistake
 
 
 @dataclass(frozen=True)
@@ -58,24 +45,8 @@ def examine(directory: Path, overrides: Sequence[str] = (), *, worst: int = 24) 
     ConfigError
         The run's config cannot be built: its data are not there, say.
     """
-    found, experiment = evaluate_run(directory, overrides)
+    found, experiment = evaluate_run(directory, overrides, worst=worst, reliability=True)
     data = experiment.data
-    mistakes: list[Mistake] = []
-    reliability = None
-    if found.confusion is not None:
-        bins, logits = CalibrationError(), []
-        experiment.model.eval()
-        with no_grad():
-            for inputs, _ in data.test:
-                logits.append(np.asarray(experiment.model(inputs).numpy()))
-        outputs, truth = np.concatenate(logits), data.test.dataset.targets
-        bins.update(outputs, truth)
-        reliability = bins.reliability()
-        guess, loss = outputs.argmax(axis=1), surprise(outputs, truth)
-        wrong = np.flatnonzero(guess != truth)
-        for i in wrong[np.argsort(-loss[wrong], kind="stable")[:worst]]:
-            sure = float(softmax(outputs[i : i + 1]).max())
-            mistakes.append(Mistake(int(i), int(truth[i]), int(guess[i]), sure, float(loss[i])))
     inputs = data.test.dataset.inputs
     return Examination(
         found.metrics,
@@ -85,7 +56,7 @@ def examine(directory: Path, overrides: Sequence[str] = (), *, worst: int = 24) 
         tuple(data.sample_shape),
         tuple(data.classes),
         found.confusion,
-        reliability,
-        mistakes,
-        [np.asarray(inputs[mistake.index]) for mistake in mistakes],
+        found.reliability,
+        found.mistakes,
+        [np.asarray(inputs[mistake.index]) for mistake in found.mistakes],
     )
