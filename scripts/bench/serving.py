@@ -158,12 +158,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of BLAS, in each server")
     parser.add_argument("options", nargs="*", help="more for minidl serve, after --")
     arguments = parser.parse_args()
-    from minidl.train.tracking.logged_model import save_model
+    from minidl.train.tracking.flavor import save_model
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         example = MNISTSample().test.inputs[:2]
-        model = save_model(arguments.run / "model", example, folder)
+        model = folder / "model"
+        save_model(model, arguments.run, input_example=example)
         bin_folder = Path(sys.executable).parent
         commands: dict[str, list[Any]] = {
             "minidl": [bin_folder / "minidl", "serve", arguments.run, *arguments.options],
