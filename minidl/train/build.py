@@ -25,11 +25,11 @@ from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
 from minidl.train.balance import loss_weights
 from minidl.train.config import Config, ConfigError
-from minidl.train.config.monitor import fitting, not_there
 from minidl.train.config.schema import Registry, Spec, registry
 from minidl.train.limits import Limits
-from minidl.train.metrics.metric import Metric, monitored
-from minidl.train.tasks import Classification, Regression, Task, all_metrics
+from minidl.train.measuring import make_metrics
+from minidl.train.metrics.metric import Metric
+from minidl.train.tasks import Classification, Regression, Task
 
 if TYPE_CHECKING:
     from minidl.train.callbacks import Callback
@@ -277,7 +277,7 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
     rng = np.random.default_rng([config.seed, 1])
     model = build_model(config, data.sample_shape, rng)
     _check_task(config, task, model, data)
-    metrics = _make_metrics(config, task, data)
+    metrics = make_metrics(config, task, data.classes)
     _check_smallest_batch(config, model, data)
     loss = _construct(config, "loss", config.loss, **loss_weights(config, data))
     if getattr(loss, "reduction", "mean") == "none":
@@ -375,37 +375,6 @@ def _check_task(config: Config, task: Task, model: Module, data: Data) -> None:
         raise config.problem(
             ("model",), str(error), hint if task.classifies and data.classes else None
         ) from error
-
-
-def _make_metrics(config: Config, task: Task, data: Data) -> list[Metric]:
-    """Make all metrics of a run, and hold them against its data and what it monitors."""
-    made: list[Metric] = []
-    problems = []
-    fit = fitting(task, registry())
-    for i, spec in enumerate(config.metrics):
-        try:
-            metric: Metric = registry()["metrics"][spec.type](**spec.arguments())
-            if spec.type not in fit:
-                raise ValueError(f"{spec.type} is no metric of {type(task).__name__}")
-            metric.check(data.classes)
-            if any(metric.names(data.classes) == other.names(data.classes) for other in made):
-                raise ValueError(f"there are two metrics of the name {metric.name}")
-            made.append(metric)
-        except (ValueError, TypeError) as error:
-            hint = f"there are: {', '.join(fit)}" if fit else "there is none but the loss"
-            unfit = hint if spec.type not in fit else None
-            problems += config.problem(("metrics", i), str(error), unfit).problems
-    if problems:
-        raise ConfigError(problems)
-    metrics = all_metrics(task, made)
-    names = monitored(metrics, data.classes, classifies=task.classifies)
-    watched = {("trainer", "monitor"): config.trainer.monitor}
-    if config.sweep is not None and config.sweep.metric is not None:
-        watched["sweep", "metric"] = config.sweep.metric
-    for path, name in watched.items():
-        if name not in names:
-            raise config.problem(path, *not_there(path[-1], name, names, fit))
-    return metrics
 
 
 def _check_loss(config: Config, experiment: Experiment) -> None:

@@ -17,6 +17,7 @@ from minidl.train.config import Config
 from minidl.train.config.sections import TrackingSection
 from minidl.train.inference import answers_samples
 from minidl.train.journal import Entry, read_journal
+from minidl.train.metrics.direction import higher_is_better
 from minidl.train.run_directory import RunDirectory
 from minidl.train.tracking import (
     DatasetInfo,
@@ -192,7 +193,7 @@ def best_entries(entries: list[Entry], config: Config, epoch: int | None) -> lis
     compared = [entry for entry in found if monitor in entry.metrics]
     if not compared:  # a metric of the training is watched: the last validation is the nearest
         return found[-1:]
-    choose = min if monitor.endswith("loss") else max
+    choose = max if higher_is_better(monitor) else min
     return [choose(compared, key=lambda entry: entry.metrics[monitor])]
 
 

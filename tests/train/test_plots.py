@@ -91,6 +91,8 @@ def test_the_best_epoch_follows_the_monitor():
     assert _best(entries, "val/accuracy") is entries[1]  # the first of equals
     assert _best(entries, "val/loss") is entries[2]
     assert _best(entries, "val/other") is None
+    errors = [Entry(0, 1, 10, {"val/mae": 0.3}), Entry(0, 2, 20, {"val/mae": 0.2})]
+    assert _best(errors, "val/mae") is errors[1]
 
 
 def test_the_running_mean_keeps_a_line_and_the_total_of_noise():

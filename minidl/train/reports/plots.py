@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minidl.train.journal import Entry
+from minidl.train.metrics.direction import higher_is_better
 
 _TRAIN, _VAL, _TEST, _MUTED = "#4878a8", "#c8501e", "#2e7d32", "#666666"
 _DPI = 110
@@ -36,7 +37,7 @@ def plot_curves(
 
     Training values are a faint line, one point a journal entry, with their running mean;
     validation values are marked epoch by epoch, test values as a dashed line. The best epoch by
-    ``monitor`` (smallest if its name ends in ``loss``, else largest) is marked in both.
+    ``monitor`` (smallest or largest, as the metric has it) is marked in both.
     """
     from matplotlib.figure import Figure
 
@@ -221,7 +222,7 @@ def _running_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _best(entries: Sequence[Entry], monitor: str) -> Entry | None:
     candidates = [entry for entry in entries if np.isfinite(entry.metrics.get(monitor, np.nan))]
-    sign = -1.0 if monitor.endswith("loss") else 1.0
+    sign = 1.0 if higher_is_better(monitor) else -1.0
     return max(candidates, key=lambda entry: sign * entry.metrics[monitor], default=None)
 
 
