@@ -112,7 +112,10 @@ class WeightNorm(Callback):
         if self.trigger.due(session.progress):
             named = session.experiment.model.named_parameters()
             session.log(
-                {f"weight/{name}": float(np.linalg.norm(p.numpy().ravel())) for name, p in named}
+                {
+                    f"weight/{name}": float(np.linalg.norm(p.detach().numpy().ravel()))
+                    for name, p in named
+                }
             )
 
 

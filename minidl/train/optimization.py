@@ -98,7 +98,5 @@ class Stepper:
 
 def _finite(gradients: list[Array]) -> bool:
     # A sum is one pass without an array of truths; where it overflows, the elements decide.
-    return all(
-        bool(np.isfinite(total := g.sum())) or (np.isinf(total) and bool(np.isfinite(g).all()))
-        for g in gradients
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(bool(np.isfinite(g.sum()) or np.isfinite(g).all()) for g in gradients)

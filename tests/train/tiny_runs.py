@@ -7,13 +7,14 @@ A test module that uses these fixtures says ``pytest_plugins = ["tiny_runs"]``.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from minidl.train.callbacks import Callback
 from minidl.train.config import Config, load_config
 from minidl.train.journal import Entry, read_journal
 from minidl.train.reporter import LineReporter
@@ -77,8 +78,19 @@ def train(tiny: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     return run
 
 
-def run_quietly(config: Config, overrides: tuple[str, ...] = ()) -> Done:
+def run_quietly(
+    config: Config, overrides: tuple[str, ...] = (), *, callbacks: Sequence[Callback] = ()
+) -> Done:
     """Train and keep what is printed."""
     said = io.StringIO()
-    result = Trainer(config, overrides=overrides, reporter=LineReporter(Console(file=said))).run()
+    reporter = LineReporter(Console(file=said))
+    result = Trainer(config, overrides=overrides, reporter=reporter, callbacks=callbacks).run()
+    return Done(result, said.getvalue(), RunDirectory(result.directory))
+
+
+def resume_quietly(directory: Path, *overrides: str) -> Done:
+    """Go on with a run and keep what is printed."""
+    said = io.StringIO()
+    trainer = Trainer.resume(directory, overrides, reporter=LineReporter(Console(file=said)))
+    result = trainer.run()
     return Done(result, said.getvalue(), RunDirectory(result.directory))
