@@ -157,7 +157,7 @@ def test_a_few_batches_always_the_same(tiny: Load, monkeypatch: pytest.MonkeyPat
         seen.append([targets.tolist() for _, targets in data.train])
     assert seen[0] == seen[1]
     assert len(seen[0]) == 2
-    assert [t for _, b in data.val for t in b.tolist()] == sum(seen[0], [])
+    assert [t for _, b in data.val for t in b.tolist()] == [t for batch in seen[0] for t in batch]
     assert len(data.test.dataset) == 100
 
 
