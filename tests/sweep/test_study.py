@@ -331,6 +331,6 @@ def test_processes_at_once_on_postgresql(plan: MakePlan, folder: Path) -> None:
     from mlflow_stores import postgresql
 
     plan(RANDOM + LR)
-    with postgresql() as storage:
-        given = claim_all(folder / "tiny.yaml", storage, workers=3, trials=15)
+    with postgresql() as server:
+        given = claim_all(folder / "tiny.yaml", server.uri, workers=3, trials=15)
     each_was_given_once(given, 15)
