@@ -1,6 +1,6 @@
 """minidl's flavor of MLflow models: weights as safetensors, the architecture as YAML, no pickle.
 
-A saved model is a directory: ``MLmodel`` (MLflow's), ``data/`` with ``config.yaml`` and
+A saved model is a directory: ``MLmodel`` (MLflow's), ``data/minidl/`` with ``config.yaml`` and
 ``model.safetensors``, and ``code/`` with minidl itself. That copy travels along because minidl is
 on no package index: `mlflow models serve`, a container built from the model, or a machine without
 minidl can only have it from there. Where minidl is imported already, that one is used. MLflow
@@ -35,6 +35,8 @@ FLAVOR_NAME = "minidl"
 #: What a model may give; the first is what it gives when nothing is said.
 OUTPUTS = ("answer", "label")
 
+#: Where config and weights lie in a saved model: MLflow puts a folder under ``data``.
+_DATA = "data/minidl"
 # What a served model imports; minidl itself travels with the model.
 _REQUIREMENTS = ("mlflow", "numpy", "pydantic", "pyyaml", "safetensors")
 
@@ -70,10 +72,10 @@ def save_model(
     source = find_model(Path(directory))
     predictor = Predictor.load(source)
     described = Model() if mlflow_model is None else mlflow_model
-    described.add_flavor(FLAVOR_NAME, minidl_version=minidl.__version__, data="data", code="code")
+    described.add_flavor(FLAVOR_NAME, minidl_version=minidl.__version__, data=_DATA, code="code")
     with tempfile.TemporaryDirectory(prefix="minidl-model-") as folder:
-        data, code = Path(folder) / "data", Path(folder) / "minidl"
-        data.mkdir()
+        data, code = Path(folder) / _DATA, Path(folder) / "code" / "minidl"
+        data.mkdir(parents=True)
         for name in ("config.yaml", "model.safetensors"):
             shutil.copyfile(source / name, data / name)
         _copy_minidl(code)

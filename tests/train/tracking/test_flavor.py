@@ -119,6 +119,8 @@ def test_a_classifier_is_loaded_and_evaluated(tracked, here):
 
 
 def test_a_model_is_linked_to_its_run(tracked, mlflow_uri):
+    from mlflow.models import Model
+
     done, _ = tracked()
     report, store = done.result.tracking, client(mlflow_uri)
     run = store.get_run(report.run_id)
@@ -131,6 +133,12 @@ def test_a_model_is_linked_to_its_run(tracked, mlflow_uri):
     saved = Path(urllib.request.url2pathname(model.artifact_location.removeprefix("file://")))
     assert not list(saved.rglob("*.pkl")) + list(saved.rglob("*.gz"))
     assert "numpy==" in (saved / "requirements.txt").read_text()
+    flavors = Model.load(str(saved)).flavors
+    assert flavors["python_function"]["data"] == flavors["minidl"]["data"]
+    assert {file.name for file in (saved / flavors["minidl"]["data"]).iterdir()} == {
+        "config.yaml",
+        "model.safetensors",
+    }
 
 
 def _validates(entry):
