@@ -26,4 +26,6 @@ def test_a_config_loads_and_builds(path: Path) -> None:
     if root is not None and not Path(root).is_dir():
         pytest.skip("the whole of MNIST is not here (MINIDL_DATA names no directory)")
     experiment = build(config)
-    assert experiment.total_steps == config.trainer.epochs * len(experiment.data.train)
+    assert config.trainer.epochs is not None
+    longest = config.trainer.epochs * experiment.steps_per_epoch
+    assert experiment.total_steps == min(longest, config.trainer.max_steps or longest)

@@ -59,7 +59,6 @@ def test_the_files_and_the_summary_of_a_run(train: Train) -> None:
         "config.yaml",
         "overrides.txt",
         "description.json",
-        "uid",
         "metrics.jsonl",
         "clock.jsonl",
         "checkpoints/last.json",
