@@ -21,4 +21,6 @@ ruff format --check .
 say "mypy"
 mypy
 say "pytest"
-pytest "$@"
+# A process a core, each with one BLAS thread: threads of several would wait for each other's cores.
+export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
+pytest -n auto --dist worksteal "$@"

@@ -71,6 +71,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "serving": {"train", "data", "autograd", "__init__"},
     "sweep": {"train"},
+    "__main__": {"cli"},
     "cli": {
         "serving",
         "sweep",

@@ -6,14 +6,20 @@ prefetching, early stopping and a schedule are on: whatever has a state has to c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import shutil
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from cli_process import command, environment, run_in
+from mlflow_stores import MLFLOW_MARKS
+
+pytest_plugins = ["mlflow_stores"]
 
 CONFIG = """\
 seed: 3
@@ -53,7 +59,7 @@ def _last_state(run: Path) -> str:
     return digest
 
 
-def _life(folder: Path, dice: random.Random, *arguments: str) -> bool:
+def _life(folder: Path, dice: random.Random, *arguments: str, longest: float = 0.7) -> bool:
     """Let a process train until it is killed; return whether it had ended before."""
     process = subprocess.Popen(
         command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True
@@ -62,7 +68,7 @@ def _life(folder: Path, dice: random.Random, *arguments: str) -> bool:
     with process.stdout as out:
         if dice.random() < 0.8:  # most of its life is the loading of code: skip that mostly
             out.readline()
-        time.sleep(dice.uniform(0.0, 0.7))
+        time.sleep(dice.uniform(0.0, longest))
         ended = process.poll() is not None
         process.kill()
         rest = out.read()
@@ -105,3 +111,46 @@ def test_killed_at_fifty_random_moments(tmp_path: Path) -> None:
         assert summary["status"] == "FINISHED"
         assert summary["metrics"] == json.loads((whole / "summary.json").read_text())["metrics"]
     assert chains > 3
+
+
+def _series(database: Path, run_name: str) -> list[tuple[str, int, float]]:
+    """All points of a run in a store; of speed only their steps, as no two trainings share it."""
+    query = (
+        "SELECT key, step, value FROM metrics JOIN runs USING (run_uuid) WHERE runs.name = ? "
+        "ORDER BY key, step, value"
+    )
+    with contextlib.closing(sqlite3.connect(database)) as store:
+        rows = store.execute(query, (run_name,)).fetchall()
+    return [
+        (key, step, 0.0 if key.startswith("throughput/") else value) for key, step, value in rows
+    ]
+
+
+@pytest.mark.slow
+class TestTracked:
+    pytestmark = MLFLOW_MARKS
+
+    def test_the_series_in_mlflow_are_those_of_an_undisturbed_run(
+        self, tmp_path: Path, mlflow_template: Path
+    ) -> None:
+        (tmp_path / "c.yaml").write_text(CONFIG)
+        shutil.copyfile(mlflow_template, tmp_path / "mlflow.db")
+        tracked = ("tracking={experiment: e, log_model: false}", "trainer.epochs=16")
+        done = run_in(tmp_path, "train", "c.yaml", "trainer.name=whole", *tracked)
+        assert done.returncode == 0, done.stderr
+        dice = random.Random(1)
+        arguments = ["train", "c.yaml", "trainer.name=killed", *tracked]
+        lives = 0
+        while not _life(tmp_path, dice, *arguments, longest=9.0):
+            lives += 1
+            arguments = ["resume", "runs/killed"]
+            if lives == 5:
+                assert run_in(tmp_path, "resume", "runs/killed").returncode == 0
+                break
+        assert lives > 1
+        whole = _series(tmp_path / "mlflow.db", "whole")
+        assert len(whole) > 500
+        assert _series(tmp_path / "mlflow.db", "killed") == whole
+        assert (tmp_path / "runs/killed/metrics.jsonl").read_bytes() == (
+            tmp_path / "runs/whole/metrics.jsonl"
+        ).read_bytes()
