@@ -14,7 +14,7 @@ from minidl.train.config import Config
 from minidl.train.config.schema import BALANCED
 
 if TYPE_CHECKING:
-    from minidl.train.build import Data
+    from minidl.train.data_parts import Data
 
 
 def class_weights(labels: Any, classes: tuple[str, ...]) -> list[float]:

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.autograd import no_grad
-from minidl.data import ArrayDataset, DataLoader, split
-from minidl.data.augment import Compose
 from minidl.nn import Lazy, Module
 from minidl.nn.places import Place
 from minidl.optim import Optimizer, Schedule
@@ -26,6 +24,7 @@ from minidl.tensor import Tensor
 from minidl.train.balance import loss_weights
 from minidl.train.config import Config, ConfigError
 from minidl.train.config.schema import Registry, Spec, registry
+from minidl.train.data_parts import Data, build_data
 from minidl.train.limits import Limits
 from minidl.train.measuring import make_metrics
 from minidl.train.metrics.metric import Metric
@@ -35,100 +34,6 @@ if TYPE_CHECKING:
     from minidl.train.callbacks import Callback
 
 Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Data:
-    """A dataset in its three parts, and what a model must know of it."""
-
-    name: str
-    train: DataLoader
-    val: DataLoader | None
-    test: DataLoader
-    sample_shape: tuple[int, ...]
-    classes: tuple[str, ...]
-    mean: Any
-    std: Any
-
-
-def build_data(config: Config, *, normalize: bool = True, limits: Limits | None = None) -> Data:
-    """Read the dataset and cut it into batches.
-
-    The validation part is drawn from the training samples, stratified, by the config's seed.
-    Without ``normalize`` inputs stay between 0 and 1.
-
-    Raises
-    ------
-    ConfigError
-        The dataset cannot be read, or leaves no batch; placed at the config's line.
-    """
-    spec = config.data
-    path: Path = ("data", "root") if "root" in spec.arguments() else ("data",)
-    try:
-        dataset = registry()["data"][spec.type](**spec.arguments())
-        mean, std = (dataset.mean, dataset.std) if normalize else (None, None)
-        rest: ArrayDataset = dataset.train
-        held_out: ArrayDataset | None = None
-        path = ("data", "val_fraction")
-        if spec.val_fraction:
-            rest, held_out = split(dataset.train, fraction=spec.val_fraction, seed=config.seed)
-            if not (len(rest) and len(held_out)):
-                raise ValueError(
-                    f"{spec.val_fraction} of {len(dataset.train):,} samples leaves {len(rest):,} "
-                    f"for training and {len(held_out):,} for validation; both want some"
-                )
-
-        test = dataset.test
-        if limits is not None:
-            rest = limits.cut(rest, spec.batch_size)
-            held_out = held_out and limits.cut(
-                rest if limits.overfit else held_out, spec.batch_size
-            )
-            test = rest if limits.overfit else limits.cut(test, spec.batch_size)
-
-        def loader(part: ArrayDataset, size: int, **how: Any) -> DataLoader:
-            return DataLoader(part, size, mean=mean, std=std, **how)
-
-        path = ("data", "batch_size")
-        train = loader(
-            rest,
-            spec.batch_size,
-            shuffle=limits is None or not limits.overfit,
-            seed=config.seed,
-            drop_last=spec.drop_last,
-            augment=_augmentation(config, len(dataset.classes)),
-            prefetch=spec.prefetch,
-        )
-        # Evaluation keeps no graph, so its batches may be larger; they do not change its result.
-        large = max(spec.batch_size, 256)
-        val = None if held_out is None else loader(held_out, large)
-        return Data(
-            name=dataset.name,
-            train=train,
-            val=val,
-            test=loader(test, large),
-            sample_shape=dataset.sample_shape,
-            classes=dataset.classes,
-            mean=mean,
-            std=std,
-        )
-    except (OSError, ValueError) as error:
-        raise config.problem(path, str(error)) from error
-
-
-def _augmentation(config: Config, num_classes: int) -> Compose | None:
-    """Make the augmentations that the config names, in their order."""
-    made = []
-    for i, spec in enumerate(config.data.augment):
-        cls = registry()["augment"][spec.type]
-        arguments = spec.arguments()
-        if "num_classes" in inspect.signature(cls).parameters:
-            arguments["num_classes"] = arguments.get("num_classes") or num_classes
-        try:
-            made.append(cls(**arguments))
-        except (ValueError, TypeError) as error:
-            raise config.problem(("data", "augment", i), str(error)) from error
-    return Compose(made) if made else None
 
 
 def build_model(config: Config, sample_shape: Sequence[int], rng: np.random.Generator) -> Module:

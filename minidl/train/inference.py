@@ -16,9 +16,10 @@ from minidl.nn import Module
 from minidl.nn.functional import sigmoid
 from minidl.ops import softmax
 from minidl.tensor import Tensor
-from minidl.train.build import Data, build_model
+from minidl.train.build import build_model
 from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays, write_atomically
 from minidl.train.config import Config, ConfigError, load_config
+from minidl.train.data_parts import Data
 from minidl.train.run_directory import RunDirectory
 
 

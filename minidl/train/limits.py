@@ -24,8 +24,24 @@ class Limits:
     batches: int
     overfit: bool = False
 
-    def cut(self, dataset: ArrayDataset, batch_size: int) -> ArrayDataset:
-        """Return the first batches of a dataset."""
+    def cut(
+        self,
+        train: ArrayDataset,
+        val: ArrayDataset | None,
+        test: ArrayDataset,
+        batch_size: int,
+    ) -> tuple[ArrayDataset, ArrayDataset | None, ArrayDataset]:
+        """Return the first batches of each part; to overfit, those of the training three times."""
+        train = self._first(train, batch_size)
+        if self.overfit:
+            return train, None if val is None else train, train
+        return (
+            train,
+            None if val is None else self._first(val, batch_size),
+            self._first(test, batch_size),
+        )
+
+    def _first(self, dataset: ArrayDataset, batch_size: int) -> ArrayDataset:
         count = self.batches * batch_size
         return replace(dataset, inputs=dataset.inputs[:count], targets=dataset.targets[:count])
 

@@ -84,22 +84,7 @@ class RunDirectory:
         try:
             root = _new_directory(Path(settings.run_root), settings.name, config)
             run = cls(root)
-            run.model.mkdir()
-            run.plots.mkdir()
-            run.source.write_text(config.source_text, encoding="utf-8")
-            run.config.write_text(config.to_yaml(), encoding="utf-8")
-            # The model is handed on to others, so where this run was tracked is left out.
-            untracked = config.model_copy(update={"tracking": None})
-            (run.model / "config.yaml").write_text(untracked.to_yaml(), encoding="utf-8")
-            about = {
-                "uid": uuid.uuid4().hex,
-                "created": time.time(),
-                "environment": environment.describe(),
-                **(more or {}),
-            }
-            run.about.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-            if overrides:
-                run.overrides.write_text("\n".join(overrides) + "\n", encoding="utf-8")
+            run._write_beginning(config, overrides, more or {})
         except FileExistsError as error:
             taken = cls(Path(str(error.filename)))
             unfinished = taken.config.is_file() and taken.status() != "FINISHED"
@@ -115,6 +100,31 @@ class RunDirectory:
                 ("trainer", "run_root"), f"the run directory cannot be made: {error}"
             ) from error
         return run
+
+    def _write_beginning(
+        self, config: Config, overrides: Sequence[str], more: Mapping[str, Any]
+    ) -> None:
+        self.model.mkdir()
+        self.plots.mkdir()
+        self.source.write_text(config.source_text, encoding="utf-8")
+        # The model is handed on to others, so where this run was tracked is left out.
+        untracked = config.model_copy(update={"tracking": None})
+        (self.model / "config.yaml").write_text(untracked.to_yaml(), encoding="utf-8")
+        about = {
+            "uid": uuid.uuid4().hex,
+            "created": time.time(),
+            "environment": environment.describe(),
+            **more,
+        }
+        self.about.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        if overrides:
+            self.overrides.write_text("\n".join(overrides) + "\n", encoding="utf-8")
+        # Last, and at once: a directory with a config.yaml is a run, whenever it was killed.
+        self.write_config(config)
+
+    def write_config(self, config: Config) -> None:
+        """Write the config as it was understood."""
+        write_atomically(self.config, config.to_yaml().encode())
 
     @classmethod
     def open(cls, root: Path) -> RunDirectory:

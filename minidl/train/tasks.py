@@ -26,7 +26,8 @@ from minidl.train.metrics.metric import ClassMetric, Metric, NumberMetric
 from minidl.train.metrics.regression import MeanAbsoluteError, R2Score
 
 if TYPE_CHECKING:
-    from minidl.train.build import Data, Experiment
+    from minidl.train.build import Experiment
+    from minidl.train.data_parts import Data
 
 
 @dataclass(frozen=True)

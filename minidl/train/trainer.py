@@ -235,7 +235,7 @@ class Trainer:
             self.reporter.say(f"{change}: the last bits may differ from an uninterrupted run's")
         run.summary.unlink(missing_ok=True)  # it is not true any more
         if self.overrides:
-            run.config.write_text(self.config.to_yaml(), encoding="utf-8")
+            run.write_config(self.config)
             with run.overrides.open("a", encoding="utf-8") as file:
                 file.write("".join(f"{override}\n" for override in self.overrides))
         return found

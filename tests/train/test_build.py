@@ -11,8 +11,9 @@ import pytest
 from minidl import nn
 from minidl.optim import SGD, AdamW
 from minidl.tensor import Tensor
-from minidl.train.build import Experiment, build, build_data, build_model
+from minidl.train.build import Experiment, build, build_model
 from minidl.train.config import Config, ConfigError
+from minidl.train.data_parts import build_data
 from minidl.train.tasks import Classification
 
 pytest_plugins = ["tiny_runs"]

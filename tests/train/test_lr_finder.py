@@ -13,7 +13,8 @@ from tiny_runs import Load
 from minidl import nn, optim
 from minidl.data import ArrayDataset, DataLoader
 from minidl.tensor import Tensor
-from minidl.train.build import Data, Experiment, build
+from minidl.train.build import Experiment, build
+from minidl.train.data_parts import Data
 from minidl.train.lr_finder import LRFinding, LRFindingError, find_learning_rate
 from minidl.train.reports.lr_plot import plot_finding
 from minidl.train.tasks import Outcome, Task

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.train.build import build_data
 from minidl.train.config import load_config
+from minidl.train.data_parts import build_data
 
 
 def contact_sheet(
