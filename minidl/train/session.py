@@ -195,11 +195,13 @@ class Session:
             self.show_step(self.log_point() if due else None)
             if (self.validation.due(progress) or ends) and progress.validated != progress.step:
                 self.validate()
-            if progress.epoch_ended and progress.finished_epoch != progress.epoch:
-                self.end_epoch()
+            ended = progress.epoch_ended and progress.finished_epoch != progress.epoch
+            figures = self.end_epoch() if ended else None
             due = self.checkpoints.due(progress) or self.over()
             if due and progress.saved != progress.step:
                 self.checkpoint()
+            if figures is not None:  # an epoch that is told of is on disk already
+                self.reporter.epoch_ends(progress.epoch, self.settings.epochs, figures)
         self._settled = time.perf_counter()
         self.interruption.check()
 
@@ -229,17 +231,16 @@ class Session:
         self._mark, self.recent = now, Average()
         return figures
 
-    def end_epoch(self) -> None:
-        """Tell what the epoch gave."""
+    def end_epoch(self) -> dict[str, float]:
+        """Tell the callbacks what the epoch gave, and return it for the user."""
         progress = self.progress
         figures = self.whole.metrics("train") | self.figures
         self.tell("on_epoch_end", figures)
         progress.finished_epoch = progress.epoch
-        figures |= {
+        return figures | {
             "lr": self.experiment.optimizer.param_groups[0]["lr"],
             "throughput/samples_per_s": self._epoch_count / max(self._epoch_seconds, 1e-9),
         }
-        self.reporter.epoch_ends(progress.epoch, self.settings.epochs, figures)
 
     # ---- steps that go wrong -----------------------------------------------------------------
 

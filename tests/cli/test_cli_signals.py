@@ -113,6 +113,7 @@ def test_interrupted_before_anything_was_begun(start: Start, folder: Path) -> No
     os.mkfifo(folder / "slow.yaml")
     process = start("train", "slow.yaml")
     with (folder / "slow.yaml").open("w"):
+        time.sleep(0.5)  # a signal between its opening the pipe and its reading would not wake it
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130

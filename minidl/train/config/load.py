@@ -84,7 +84,7 @@ def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None
     >>> config_from_data({**data, "seed": -1})
     Traceback (most recent call last):
         ...
-    minidl.train.problems.ConfigError: data: seed: `seed` must be at least 0, got -1
+    minidl.train.config.problems.ConfigError: data: seed: `seed` must be at least 0, got -1
     """
     source = Source("data", {"data": ""}, Node(None, Place("data")))
     source.root = _tree(data, (), source)
