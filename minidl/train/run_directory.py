@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +39,8 @@ class RunInUseError(RuntimeError):
 class RunDirectory:
     """Paths of a run's files."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = root = Path(root)
         self.about = root / "run.json"
         self.lock = root / ".lock"
         self.config = root / "config.yaml"
@@ -127,7 +128,7 @@ class RunDirectory:
         write_atomically(self.config, config.to_yaml().encode())
 
     @classmethod
-    def open(cls, root: Path) -> RunDirectory:
+    def open(cls, root: str | os.PathLike[str]) -> RunDirectory:
         """Return the directory of a run that is there.
 
         Raises

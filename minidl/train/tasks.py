@@ -16,7 +16,7 @@ import numpy as np
 from minidl.arguments import NonNegative, checked
 from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
-from minidl.nn import CrossEntropyLoss, MSELoss
+from minidl.nn import CrossEntropyLoss, MSELoss, NLLLoss
 from minidl.nn.functional import binary_cross_entropy_with_logits, one_hot, sigmoid
 from minidl.ops.elementwise import exp
 from minidl.ops.reduce import mean, sum
@@ -164,7 +164,7 @@ class Classification(Task):
         the sum of its samples' weights, and batches average exactly only by these sums.
         """
         module = experiment.loss
-        if isinstance(module, CrossEntropyLoss):
+        if isinstance(module, (CrossEntropyLoss, NLLLoss)):
             truth = labels.numpy()
             if truth.ndim == 2:  # probabilities, as mixing makes them: one loss a sample
                 return loss, float(len(truth))

@@ -81,6 +81,28 @@ def test_metrics_do_not_depend_on_the_batches(count: int, batch_size: int, seed:
     assert found.confusion.dtype == np.int64
 
 
+WEIGHTS = np.linspace(0.5, 3.0, CLASSES)
+LOSSES: dict[str, Any] = {
+    "cross-entropy": lambda: nn.CrossEntropyLoss(WEIGHTS),
+    "cross-entropy, a class ignored": lambda: nn.CrossEntropyLoss(WEIGHTS, ignore_index=1),
+    "likelihood": lambda: nn.NLLLoss(WEIGHTS),
+    "likelihood, a class ignored": lambda: nn.NLLLoss(WEIGHTS, ignore_index=0),
+    "focal": lambda: nn.FocalLoss(weight=WEIGHTS),
+    "sum": lambda: nn.CrossEntropyLoss(reduction="sum"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_weighted_loss_is_that_of_all_samples_at_once(loss: str) -> None:
+    data = _data(50, 3)
+    model = nn.Sequential(_model(), nn.LogSoftmax(1))
+    whole, cut = (
+        evaluate(_experiment(model, loss=LOSSES[loss]()), DataLoader(data, size), part="val")
+        for size in (50, 7)
+    )
+    assert cut.metrics["val/loss"] == pytest.approx(whole.metrics["val/loss"], rel=1e-6)
+
+
 def test_rows_are_true_classes_and_columns_predicted() -> None:
     # Always the last class.
     model = nn.Linear(1, 3)
