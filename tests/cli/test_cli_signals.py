@@ -46,8 +46,10 @@ def start(folder: Path) -> Iterator[Start]:
 
     def popen(*arguments: str, **more: Any) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+        # pytest-xdist's workers ignore Ctrl-C, and their children would from birth.
+        how = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | pipes
         process = subprocess.Popen(
-            command(*arguments), cwd=folder, env=environment(), text=True, **pipes
+            command(*arguments), cwd=folder, env=environment(), text=True, **how
         )
         started.append(process)
         return process
