@@ -280,3 +280,33 @@ def test_limits_stay_with_the_run(tiny: Load, monkeypatch: pytest.MonkeyPatch) -
     trainer = Trainer.resume(Path("runs/tiny"), ["trainer.epochs=2"])
     assert trainer.limits == Limits(2, overfit=True)
     assert len(trainer.experiment.data.train.dataset) == 100
+
+
+# ---- other tasks --------------------------------------------------------------------------------
+
+TASKS = {
+    "adversarial": (
+        "model={type: DCGANSmall, latent: 8, width: 4}",
+        "task={type: Adversarial}",
+        "optimizer={type: Adam, lr: 5e-4}",
+    ),
+    "reconstruction": (
+        "model={type: VAE, latent: 4}",
+        "task={type: Reconstruction}",
+        "loss={type: BCEWithLogitsLoss}",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_that_draws_goes_on_with_the_same_draws(
+    train: Train, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    short = ("trainer.max_steps=4", "trainer.monitor=train/loss", "data.val_fraction=0")
+    changes = (*TASKS[task], *short)
+    whole = train(*changes, "trainer.name=whole")
+    with monkeypatch.context() as patch:
+        _signal_in(patch, "step", 2)
+        done = train(*changes)
+    assert done.result.status == "KILLED"
+    assert_same(resume_quietly(done.run.root).run.root, whole.run.root)
