@@ -85,11 +85,6 @@ def model_bytes(model: Module, metadata: Mapping[str, str]) -> bytes:
     return _bytes_of({name: t.numpy() for name, t in model.state_dict().items()}, metadata)
 
 
-def save_model(path: Path, model: Module, metadata: Mapping[str, str]) -> None:
-    """Write what `model_bytes` returns, atomically."""
-    write_atomically(path, model_bytes(model, metadata))
-
-
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a safetensors file: its arrays and its metadata.
 

@@ -17,7 +17,7 @@ from minidl.nn.functional import sigmoid
 from minidl.ops import softmax
 from minidl.tensor import Tensor
 from minidl.train.build import build_model
-from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays, write_atomically
+from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays
 from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.data_parts import Data
 from minidl.train.run_directory import RunDirectory
@@ -60,11 +60,6 @@ def find_model(path: Path) -> Path:
         f"{path}: neither a run, nor its folder `model`, nor a model logged to MLflow: there is no "
         "model.safetensors beside a config.yaml"
     )
-
-
-def save_best(path: Path, model: Module, data: Data) -> None:
-    """Write what `best_model` returns, atomically."""
-    write_atomically(path, best_model(model, data))
 
 
 class Predictor:

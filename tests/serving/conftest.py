@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 from minidl.serving.app import Settings, create_app
 from minidl.serving.served_model import ServedModel
 from minidl.train.build import build
+from minidl.train.checkpoint import write_atomically
 from minidl.train.config import load_config
-from minidl.train.inference import save_best
+from minidl.train.inference import best_model
 from minidl.train.run_directory import RunDirectory
 
 CONFIGS = {
@@ -75,7 +76,7 @@ def save_run(folder: Path, name: str) -> Path:
     config = load_config(folder / "config.yaml", overrides)
     experiment = build(config)
     run = RunDirectory.create(config)
-    save_best(run.weights, experiment.model, experiment.data)
+    write_atomically(run.weights, best_model(experiment.model, experiment.data))
     return run.root
 
 

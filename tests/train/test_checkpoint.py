@@ -26,9 +26,9 @@ from minidl.train.checkpoint import (
     CheckpointError,
     checkpoints_in,
     load_checkpoint,
+    model_bytes,
     read_arrays,
     save_checkpoint,
-    save_model,
     verify_checkpoint,
     write_atomically,
 )
@@ -544,7 +544,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_model_file_holds_names_values_and_metadata(tmp_path: Path) -> None:
     model = make().model
     path = tmp_path / "model.safetensors"
-    save_model(path, model, {"classes": '["é", "b"]'})
+    write_atomically(path, model_bytes(model, {"classes": '["é", "b"]'}))
     arrays, metadata = read_arrays(path)
     assert metadata == {"classes": '["é", "b"]'}
     assert arrays.keys() == model.state_dict().keys()

@@ -15,9 +15,9 @@ from minidl.data import normalize
 from minidl.ops import softmax
 from minidl.tensor import Tensor
 from minidl.train.build import Experiment, build
-from minidl.train.checkpoint import CheckpointError, read_arrays, save_model
+from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays, write_atomically
 from minidl.train.config import Config
-from minidl.train.inference import Predictor, save_best
+from minidl.train.inference import Predictor, best_model
 from minidl.train.run_directory import RunDirectory
 
 pytest_plugins = ["tiny_runs"]
@@ -53,7 +53,7 @@ def saved(tiny: Callable[..., Config]) -> tuple[Experiment, Path]:
     inputs, _ = next(iter(experiment.data.train))
     experiment.model(inputs)
     run = RunDirectory.create(config)
-    save_best(run.weights, experiment.model, experiment.data)
+    write_atomically(run.weights, best_model(experiment.model, experiment.data))
     return experiment, run.model
 
 
@@ -177,13 +177,13 @@ def test_metadata_that_are_wrong(saved: tuple[Experiment, Path], key: str, value
     facts[key] = value
     if value is ...:
         del facts[key]
-    save_model(path, experiment.model, {"minidl": json.dumps(facts)})
+    write_atomically(path, model_bytes(experiment.model, {"minidl": json.dumps(facts)}))
     _refused(directory)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"minidl": "{"}, {"minidl": "[]"}, {"minidl": "3"}])
 def test_metadata_that_are_none(saved: tuple[Experiment, Path], metadata: dict[str, str]) -> None:
-    save_model(saved[1] / "model.safetensors", saved[0].model, metadata)
+    write_atomically(saved[1] / "model.safetensors", model_bytes(saved[0].model, metadata))
     _refused(saved[1])
 
 
