@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from optable import CASES, OPS, joined, parts, plain
+from optable.each_sample import each_sample
 from optable.record import Op
 from optable.samples import Sample, map_arrays, map_floats
 
 import minidl
 from minidl import Tensor
 
-smooth = pytest.mark.parametrize(
-    ("op", "sample"),
-    [
-        pytest.param(op, s, id=f"{op.name}-{i}")
-        for op, i, s in CASES
-        if op.differentiable and s.smooth and s.floats
-    ],
+smooth = each_sample(
+    lambda op, number, sample: op.differentiable and sample.smooth and bool(sample.floats)
 )
 
 
@@ -130,12 +126,7 @@ def test_the_cotangent_is_not_written_to(op: Op, sample: Sample) -> None:
         np.testing.assert_array_equal(x, y)
 
 
-constants = [
-    pytest.param(op, s, id=f"{op.name}-{i}") for op, i, s in CASES if not op.differentiable
-]
-
-
-@pytest.mark.parametrize(("op", "sample"), constants)
+@each_sample(lambda op, number, sample: not op.differentiable)
 def test_results_without_derivative_are_constants(op: Op, sample: Sample) -> None:
     def lift(x: Any) -> Tensor:
         return Tensor(x, requires_grad=x.dtype.kind == "f")
@@ -163,14 +154,7 @@ def test_numpy_s_functions_are_differentiable(op: Op) -> None:
 
 # ---- against PyTorch ---------------------------------------------------------------------------
 
-torch_cases = pytest.mark.parametrize(
-    ("op", "sample"),
-    [
-        pytest.param(op, s, id=f"{op.name}-{i}")
-        for op, i, s in CASES
-        if op.torch is not None and s.torch
-    ],
-)
+torch_cases = each_sample(lambda op, number, sample: op.torch is not None and sample.torch)
 
 
 def torch_call(torch: Any, op: Op, args: Any, kwargs: Any) -> Any:

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optable import CASES, OPS, parts, plain
+from optable import OPS, parts, plain
+from optable.each_sample import each_sample
 from optable.record import Op
 from optable.samples import Sample, map_arrays, map_floats
 
 from minidl import Tensor, ops, vmap
 
-cases = pytest.mark.parametrize(
-    ("op", "sample"), [pytest.param(op, s, id=f"{op.name}-{i}") for op, i, s in CASES]
-)
+cases = each_sample()
 
 
 def run(op: Op, call: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:

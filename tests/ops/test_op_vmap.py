@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from optable import CASES, OPS, joined, plain
+from optable.each_sample import each_sample
 from optable.record import Op
 from optable.samples import Sample, map_arrays
 from test_op_table import all_primitives
@@ -19,16 +20,13 @@ SIZE = 3
 
 def mapped_over(*, smooth: bool) -> Any:
     """Samples with float arrays; with ``smooth``, those that have derivatives."""
-    return pytest.mark.parametrize(
-        ("op", "sample"),
-        [
-            pytest.param(op, s, id=f"{op.name}-{i}")
-            for op, i, s in CASES
-            if s.floats
+    return each_sample(
+        lambda op, number, sample: (
+            bool(sample.floats)
             and not op.random
             and not op.no_vmap
-            and ((op.differentiable and s.smooth) or not smooth)
-        ],
+            and ((op.differentiable and sample.smooth) or not smooth)
+        )
     )
 
 
@@ -140,17 +138,14 @@ def test_gradient_through_vmap_is_the_loop(op: Op, sample: Sample) -> None:
 LABELS_SHARED = {("one_hot", 0)}
 
 
-@pytest.mark.parametrize(
-    ("op", "sample"),
-    [
-        pytest.param(op, s, id=f"{op.name}-{i}")
-        for op, i, s in CASES
-        if not op.random
+@each_sample(
+    lambda op, number, sample: (
+        not op.random
         and not op.no_vmap
-        and (op.name, i) not in LABELS_SHARED
+        and (op.name, number) not in LABELS_SHARED
         # Lengths and offsets decide how the computation goes.
         and op.name not in ("ctc_loss", "embedding_bag")
-    ],
+    )
 )
 def test_every_array_may_be_batched(op: Op, sample: Sample) -> None:
     """Indices, masks and labels too; and once more with examples of examples."""

@@ -16,7 +16,7 @@ from optable.samples import Rng, Sample
 Error = tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an entry is itself: its errors hold arrays
 class Op:
     """One public function: how to call it, what must come out, what must be refused."""
 
