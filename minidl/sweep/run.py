@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +32,19 @@ class SweepResult:
 
 
 def run_sweep(
-    plan: Plan, *, reporter: SweepReporter | None = None, timeout: float | None = None
+    plan: Plan,
+    *,
+    reporter: SweepReporter | None = None,
+    timeout: float | None = None,
+    keep_open: Sequence[int] = (),
 ) -> SweepResult:
     """Work on a plan's study until it is done, and write what was found.
+
+    Parameters
+    ----------
+    keep_open
+        Descriptors that the trials' processes inherit: of a lock, say, that is to be held until
+        the last of them has ended.
 
     Raises
     ------
@@ -65,6 +76,7 @@ def run_sweep(
             reporter,
             lambda config, claim: dressed(plan, config, claim, parent.run_id),
             timeout=timeout,
+            keep_open=tuple(keep_open),
         )
         status: Status = "FINISHED"
         exit_status, failure = 0, None

@@ -89,10 +89,18 @@ class RunningTrial:
         The variant that is trained.
     environment
         Of the process.
+    keep_open
+        Descriptors that it inherits, beside that of the trial's lock.
     """
 
     def __init__(
-        self, plan: Plan, claim: Claim, config: Config, environment: dict[str, str]
+        self,
+        plan: Plan,
+        claim: Claim,
+        config: Config,
+        environment: dict[str, str],
+        *,
+        keep_open: tuple[int, ...] = (),
     ) -> None:
         self.claim = claim
         self.plan = plan
@@ -109,9 +117,11 @@ class RunningTrial:
         self.validations = Validations(self.run.journal, plan.metric)
         self._process: subprocess.Popen[bytes] | None = None
         if not self._is_finished():
-            self._start(config, environment)
+            self._start(config, environment, keep_open)
 
-    def _start(self, config: Config, environment: dict[str, str]) -> None:
+    def _start(
+        self, config: Config, environment: dict[str, str], keep_open: tuple[int, ...]
+    ) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -123,7 +133,7 @@ class RunningTrial:
                 env=environment,
                 # Not in the terminal's group: a Ctrl-C is the worker's, who tells its trials.
                 start_new_session=True,
-                pass_fds=(self.claim.lock.descriptor,),
+                pass_fds=(self.claim.lock.descriptor, *keep_open),
             )
         job = {
             "config": config.resolved(),

@@ -44,7 +44,8 @@ class Worker:
     """A worker of one study, on this machine.
 
     ``dress`` makes of a variant the config that its trial is trained with: where it is written and
-    how it is tracked. ``timeout`` is in seconds: after it no trial is begun.
+    how it is tracked. ``timeout`` is in seconds: after it no trial is begun. ``keep_open`` are
+    descriptors that the trials' processes inherit.
     """
 
     plan: Plan
@@ -52,6 +53,7 @@ class Worker:
     reporter: SweepReporter
     dress: Callable[[Config, Claim], Config]
     timeout: float | None = None
+    keep_open: tuple[int, ...] = ()
     failures: int = 0
     running: list[RunningTrial] = field(default_factory=list)
     _kills: dict[int, int] = field(default_factory=dict)
@@ -128,7 +130,10 @@ class Worker:
             except ValueError as error:  # values that each are right, and not together
                 self.study.fail(claim, " ".join(str(error).split()))
                 continue
-            self.running.append(RunningTrial(self.plan, claim, config, self._environment()))
+            trial = RunningTrial(
+                self.plan, claim, config, self._environment(), keep_open=self.keep_open
+            )
+            self.running.append(trial)
             self.reporter.trial_begins(
                 claim.number,
                 self.plan.words(claim.parameters),
