@@ -1,0 +1,267 @@
+"""What an attempt does: train, or work on a sweep, in the job's directory.
+
+``run/`` there is the run of the job. An attempt goes on with it from its newest checkpoint that is
+whole; where there is none, it begins anew. What is replaced is never removed: it is set aside, as
+``run.1``, ``run.2`` …, until the job is deleted.
+
+A job that was asked to begin afresh may be interrupted before that has happened, so each attempt is
+told at which attempt the present *chain* has begun, and compares that with what is written beside
+the runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidl.service.executors.executor import (
+    AttemptSpec,
+    read_record,
+    thread_environment,
+    write_record,
+)
+from minidl.train.checkpoint import CheckpointError
+from minidl.train.config import Config, ConfigError, config_from_data, load_config
+from minidl.train.journal import read_journal
+from minidl.train.reporter import LineReporter
+from minidl.train.resume import newest_checkpoint
+from minidl.train.run_directory import RunDirectory
+from minidl.train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from minidl.sweep.plan import Plan
+
+RUN = "run"
+
+
+# ---- trainings ----------------------------------------------------------------------------------
+
+
+def train(spec: AttemptSpec) -> int:
+    """Begin, or go on with, the job's training; return the exit status.
+
+    Raises
+    ------
+    ConfigError
+        The config, or a change to it, is wrong.
+    TrainingError, RunInUseError, OSError
+        As a training raises them.
+    """
+    begin_chain(spec)
+    run = RunDirectory(Path(spec.directory) / RUN)
+    config, reason = None, None
+    if run.root.exists() and not run.config.is_file():
+        shutil.rmtree(run.root)  # killed while it was made: it holds nothing
+    if run.root.exists():
+        reason = why_not_whole(run)
+        if reason is None:
+            try:
+                return _go_on(spec, run)
+            except CheckpointError as error:
+                reason = str(error)
+        config = _config_of(run)
+        old = set_aside(run.root)
+        print(
+            f"the run cannot be gone on with ({reason}): it is kept as {old.name}, and begins anew"
+        )
+    return _begin(spec, config, reason)
+
+
+def _begin(spec: AttemptSpec, config: Config | None, reason: str | None) -> int:
+    if config is None:
+        config = config_from_data(spec.config)
+    if spec.overrides:
+        config = _changed(spec, config)
+    reporter = _AttemptReporter(spec, "new" if reason is None else "anew", reason)
+    trainer = Trainer(_dressed(spec, config), overrides=spec.overrides, reporter=reporter)
+    return trainer.run().exit_status
+
+
+def _go_on(spec: AttemptSpec, run: RunDirectory) -> int:
+    # An attempt that was interrupted may have made the changes already.
+    before = load_config(run.config)
+    try:
+        changes = (
+            ()
+            if _resolved(load_config(run.config, spec.overrides)) == _resolved(before)
+            else spec.overrides
+        )
+        if run.status() == "FINISHED" and not changes:
+            print("the run has finished already")
+            return 0
+        trainer = Trainer.resume(
+            run.root, changes, reporter=_AttemptReporter(spec, "resumed", None)
+        )
+    except (ConfigError, CheckpointError):
+        raise
+    except ValueError as error:  # a change that would make it another training
+        raise before.problem((), str(error)) from error
+    return trainer.run().exit_status
+
+
+def _resolved(config: Config) -> Mapping[str, Any]:
+    return config.resolved()
+
+
+def why_not_whole(run: RunDirectory) -> str | None:
+    """Say why a run cannot be gone on with; None where it can."""
+    try:
+        load_config(run.config)
+        run.facts()
+        if run.journal.exists():
+            read_journal(run.journal)
+        newest_checkpoint(run, lambda message: None)
+    except (OSError, ValueError) as error:  # of which ConfigError and CheckpointError are kinds
+        return " ".join(str(error).split())
+    return None
+
+
+def _config_of(run: RunDirectory) -> Config | None:
+    """Return the config of a run with the changes it has seen; None where it is damaged."""
+    try:
+        return load_config(run.config)
+    except ConfigError:
+        return None
+
+
+def _changed(spec: AttemptSpec, config: Config) -> Config:
+    path = spec.files.spec.with_suffix(".yaml")
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    return load_config(path, spec.overrides)
+
+
+def _dressed(spec: AttemptSpec, config: Config) -> Config:
+    """Return the config with the job's directory and name in it."""
+    trainer = config.trainer.model_copy(update={"run_root": spec.directory, "name": RUN})
+    changes: dict[str, Any] = {"trainer": trainer}
+    if config.tracking is not None:
+        tags = config.tracking.tags | {"job": spec.job_id}
+        name = config.tracking.run_name or spec.name
+        changes["tracking"] = config.tracking.model_copy(update={"tags": tags, "run_name": name})
+    return config.model_copy(update=changes)
+
+
+class _AttemptReporter(LineReporter):
+    """Lines in the job's log, and a record of where the training begins."""
+
+    def __init__(self, spec: AttemptSpec, how: str, reason: str | None) -> None:
+        super().__init__()
+        self._spec, self._how, self._reason = spec, how, reason
+
+    def run_begins(
+        self,
+        *,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        max_seconds: float | None = None,
+        first_step: int = 0,
+        monitor: str | None = None,
+        directory: str | None = None,
+    ) -> None:
+        """Write the record."""
+        super().run_begins(
+            total_steps=total_steps,
+            epochs=epochs,
+            max_seconds=max_seconds,
+            first_step=first_step,
+            monitor=monitor,
+            directory=directory,
+        )
+        record = {
+            "how": self._how,
+            "step": first_step,
+            "total_steps": total_steps,
+            "epochs": epochs,
+            "monitor": monitor,
+            "reason": self._reason,
+        }
+        write_record(self._spec.files.begun, record)
+
+
+# ---- what stands there --------------------------------------------------------------------------
+
+
+def begin_chain(spec: AttemptSpec) -> None:
+    """Set a run aside that belongs to an earlier chain of attempts.
+
+    Killed anywhere in between, the next attempt does what is left of it.
+    """
+    mark = Path(spec.directory) / "attempts" / "chain.json"
+    if (read_record(mark) or {}).get("began") == spec.chain:
+        return
+    run = Path(spec.directory) / RUN
+    if run.exists():
+        print(f"begins afresh: the run before is kept as {set_aside(run).name}")
+    write_record(mark, {"began": spec.chain})
+
+
+def set_aside(root: Path) -> Path:
+    """Give a directory another name, ``run.1`` or the next one that is free; return that."""
+    for number in count(1):
+        other = root.with_name(f"{root.name}.{number}")
+        if not other.exists():
+            break
+    root.rename(other)
+    descriptor = os.open(root.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return other
+
+
+# ---- sweeps -------------------------------------------------------------------------------------
+
+
+def sweep(spec: AttemptSpec, lock: int) -> tuple[int, str | None]:
+    """Begin, or go on with, the job's sweep; return the exit status, and what went wrong.
+
+    The trials' processes hold the job's lock too: the attempt has ended when the last of them has.
+
+    Raises
+    ------
+    ConfigError
+        The config is wrong.
+    """
+    from minidl.sweep.run import SweepError, run_sweep
+
+    begin_chain(spec)
+    root = Path(spec.directory) / RUN
+    root.mkdir(exist_ok=True)
+    plan = _plan(spec, root)
+    # The trials share what the job has: a few at a time, each with its part of the threads.
+    jobs = min(plan.jobs, spec.threads)
+    os.environ.update(thread_environment(max(1, spec.threads // jobs)))
+    how = "resumed" if (root / "study.db").exists() else "new"
+    write_record(spec.files.begun, {"how": how, "step": None, "trials": plan.trials})
+    try:
+        return run_sweep(replace(plan, jobs=jobs), keep_open=(lock,)).exit_status, None
+    except SweepError as error:
+        return 1, str(error)
+
+
+def _plan(spec: AttemptSpec, root: Path) -> Plan:
+    from minidl.sweep.plan import make_plan
+    from minidl.train.config.yaml_scalars import dump_yaml
+
+    data = {name: section for name, section in spec.config.items() if section is not None}
+    data["trainer"] = {**data.get("trainer", {}), "run_root": spec.directory}
+    data["trainer"].pop("name", None)
+    if "tracking" in data:
+        tracking = {
+            **data["tracking"],
+            "tags": {**data["tracking"].get("tags", {}), "job": spec.job_id},
+        }
+        tracking["run_name"] = tracking.get("run_name") or spec.name
+        data["tracking"] = tracking
+    path = spec.files.spec.with_suffix(".yaml")
+    path.write_text(dump_yaml(data), encoding="utf-8")
+    study = re.sub(r"[^\w.-]+", "-", spec.name).lstrip(".-") or spec.job_id
+    plan = make_plan(path, spec.overrides, study=study, storage=f"sqlite:///{root / 'study.db'}")
+    return replace(plan, directory=root)

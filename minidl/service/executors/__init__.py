@@ -1,0 +1,1 @@
+"""Executors: where attempts run. ``executor`` says what one does; ``local`` is this machine."""
