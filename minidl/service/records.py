@@ -5,6 +5,7 @@ Times are seconds since 1970 (UTC) as floats; mappings hold plain data that JSON
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,10 @@ from minidl.service.states import AttemptState, JobKind, JobState, Mode, Role, S
 T = TypeVar("T")
 
 PRIORITIES = range(-100, 101)
+#: Characters of a name, a label's key or value, an Idempotency-Key: indices hold them.
+MAX_TEXT = 200
+MAX_LABELS = 32
+MAX_RETRIES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,11 @@ class NewJob:
         Seconds of running time, over all attempts.
     max_retries
         How often a failed attempt is followed by another.
+
+    Raises
+    ------
+    ValueError
+        The store cannot keep it so.
     """
 
     kind: JobKind
@@ -43,6 +53,33 @@ class NewJob:
     timeout: float | None = None
     max_retries: int = 0
     idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        texts = {"the name": self.name, "the Idempotency-Key": self.idempotency_key}
+        texts |= {f"the key {key!r} of a label": key for key in self.labels}
+        texts |= {f"the value of label {key!r}": value for key, value in self.labels.items()}
+        for what, text in texts.items():
+            if text is not None:
+                check_text(what, text)
+        if len(self.labels) > MAX_LABELS:
+            raise ValueError(f"a job has at most {MAX_LABELS} labels, got {len(self.labels)}")
+        if "\0" in self.config_text:
+            raise ValueError("the config has a NUL character, which YAML does not know")
+        if self.priority not in PRIORITIES:
+            lowest, highest = PRIORITIES[0], PRIORITIES[-1]
+            raise ValueError(f"a priority is {lowest} to {highest}, got {self.priority}")
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise ValueError(f"a timeout is a positive number of seconds, got {self.timeout}")
+        if not 0 <= self.max_retries <= MAX_RETRIES:
+            raise ValueError(f"max_retries is 0 to {MAX_RETRIES}, got {self.max_retries}")
+
+
+def check_text(what: str, text: str) -> None:
+    """Raise ValueError where a text is too long to be looked up, or cannot be shown in a line."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"{what} has {len(text)} characters, and {MAX_TEXT} are allowed")
+    if not text.isprintable():
+        raise ValueError(f"{what} has characters that cannot be printed: {text!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 All steps that a database lacks are done in one transaction, which holds the lock of writers: of two
 services that start at once, one makes the tables and the other finds them made; and a service that
-is killed meanwhile leaves the database as it was. A new step is made with
-``alembic revision --autogenerate`` (see ``env.py``), and is never changed once released.
+is killed meanwhile leaves the database as it was. How a new step is made stands in
+``env.py``; one that has been released is never changed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What Alembic runs for each of its commands.
 
-The service hands its connection over. To make a new step, give Alembic a scratch database:
-``alembic -c /dev/null`` does not do, but three lines of Python do: ``command.upgrade`` and then
-``command.revision(settings(connection), "what it does", autogenerate=True)``.
+The service hands its connection over. A new step is made from what tables.py and a scratch
+database differ in: ``upgrade`` one, change tables.py, and call
+``alembic.command.revision(settings(connection), "what it does", autogenerate=True)``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ an id has missed nothing before it. A commit is on disk when it returns: WAL wit
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, insert, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -31,12 +30,10 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from minidl.service import tables
-from minidl.service.settings import make_durable_directory
 from minidl.service.store.errors import StoreUnavailableError
-from minidl.train.strict_json import strict_json
 
-#: Seconds that a transaction waits for another to end, or for a server to answer.
-PATIENCE = 15.0
+#: Seconds that a transaction waits for another to end; for a server that is silent, twice as long.
+PATIENCE = 10.0
 #: Names the lock of writers among PostgreSQL's advisory locks; leadership's is the next.
 WRITERS = 0x6D696E69646C01
 LEADERS = WRITERS + 1
@@ -73,23 +70,43 @@ class Database:
     ----------
     url
         ``sqlite:///FILE`` or ``postgresql://user@host/database``.
+    clock
+        Tells the time that is written down.
+    patience
+        Seconds to wait for others.
 
     Raises
     ------
     ValueError
         The address names another kind of database, or none.
+    StoreUnavailableError
+        The file cannot be made.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.time, patience: float = PATIENCE
+    ) -> None:
         self.url = parse(url)
-        self.clock = clock
+        self.clock, self.patience = clock, patience
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         #: Only threads of this process wait here, in turn; SQLite's own waiting is sleep and retry.
         self._turn = threading.Lock()
+        with self.telling_outages():
+            self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
         if self.is_sqlite:
-            self.file = Path(str(self.url.database))
-            make_durable_directory(self.file.parent)
-        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
+            from minidl.service.store.sqlite import sqlite_engine
+
+            return sqlite_engine(self.url, patience=self.patience)
+        from minidl.service.store.postgresql import postgresql_engine
+
+        return postgresql_engine(self.url, patience=self.patience)
+
+    @property
+    def file(self) -> Path:
+        """SQLite's file."""
+        return Path(str(self.url.database))
 
     @property
     def shown(self) -> str:
@@ -100,6 +117,8 @@ class Database:
     def read(self) -> Iterator[Transaction]:
         """Run a transaction that only reads, on one state of the database."""
         with self.telling_outages(), self.engine.connect() as connection:
+            if not self.is_sqlite:  # where a transaction always sees one state
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
             yield Transaction(connection, self.clock())
 
     @contextmanager
@@ -117,10 +136,10 @@ class Database:
     @contextmanager
     def waiting_for_turn(self) -> Iterator[None]:
         """Let the threads of this process write one after the other."""
-        if not self._turn.acquire(timeout=PATIENCE):
+        if not self._turn.acquire(timeout=self.patience):
             raise StoreUnavailableError(
                 f"the database at {self.shown} does not answer: others have been writing for "
-                f"{PATIENCE:g} s"
+                f"{self.patience:g} s"
             )
         try:
             yield
@@ -138,6 +157,10 @@ class Database:
             said = str(error.orig).strip() or type(error.orig).__name__
             raise StoreUnavailableError(
                 f"the database at {self.shown} cannot be used: {said.splitlines()[0]}"
+            ) from error
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the database at {self.shown} cannot be used: {error.strerror or error}"
             ) from error
         except PoolTimeoutError as error:
             raise StoreUnavailableError(
@@ -171,58 +194,3 @@ def parse(url: str) -> URL:
 
 def _wrong(url: str) -> str:
     return f"a database's address is sqlite:///FILE or postgresql://user@host/database, got {url!r}"
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        connect_args={"timeout": PATIENCE, "isolation_level": None},
-        pool_size=8,
-        max_overflow=32,
-        pool_timeout=PATIENCE,
-        json_serializer=strict_json,
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:  # while another process turns WAL on, SQLite does not wait for it by itself
-                connection.execute("PRAGMA journal_mode=WAL").fetchone()
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("minidl_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _postgresql_engine(url: URL) -> Engine:
-    settings = {
-        "lock_timeout": f"{PATIENCE:g}s",
-        "statement_timeout": f"{2 * PATIENCE:g}s",
-        # A service that is frozen in mid-transaction does not keep the others from writing.
-        "idle_in_transaction_session_timeout": f"{2 * PATIENCE:g}s",
-        "synchronous_commit": "on",
-    }
-    return create_engine(
-        url,
-        connect_args={
-            "connect_timeout": int(PATIENCE),
-            "application_name": "minidl service",
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-        },
-        pool_size=8,
-        max_overflow=32,
-        pool_timeout=PATIENCE,
-        pool_pre_ping=True,
-        json_serializer=strict_json,
-    )

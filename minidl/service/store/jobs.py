@@ -146,7 +146,13 @@ def cancel(transaction: Transaction, job_id: str, *, actor: str) -> Job:
 
 
 def requeue(
-    transaction: Transaction, job_id: str, *, actor: str, mode: Mode, overrides: Sequence[str]
+    transaction: Transaction,
+    job_id: str,
+    *,
+    actor: str,
+    mode: Mode,
+    overrides: Sequence[str],
+    quota: Quota | None,
 ) -> Job:
     """Put a job that has ended back into the queue, with its budget of retries and time renewed."""
     job = job_of(row_of(transaction, job_id))
@@ -160,6 +166,8 @@ def requeue(
         raise WrongStateError(
             f"job {job_id} cannot be resumed: its files were removed by retention; retry it"
         )
+    if quota is not None:
+        _check_quota(transaction, quota, owner=job.owner)
     values: dict[str, Any] = {
         "state": JobState.QUEUED,
         "mode": mode if job.attempts else Mode.AFRESH,

@@ -94,6 +94,8 @@ class ServerLock:
     def release(self) -> None:
         """Let another lead. The connection is not for others to use."""
         if self._connection is not None:
+            with suppress(DBAPIError):  # said, so that it is free at once
+                self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
             with suppress(DBAPIError):
                 self._connection.invalidate()
             self._connection.close()

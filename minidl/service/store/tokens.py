@@ -27,6 +27,8 @@ ID_LENGTH = 8
 SECRET_BYTES = 32
 #: Seconds between two notes of a token's last use: no write a request.
 USE_NOTED_EVERY = 60.0
+#: No text has this digest (as far as anybody knows): where there is no token, it is compared with.
+NOBODYS = "0" * 64
 
 
 def create(
@@ -71,7 +73,7 @@ def authenticate(transaction: Transaction, text: str) -> TokenRecord | None:
     token_id, secret = split(text)
     query = select(tokens).where(tokens.c.id == token_id)
     row = transaction.connection.execute(query).first()
-    known = "" if row is None else str(row.digest)
+    known = NOBODYS if row is None else str(row.digest)
     if not hmac.compare_digest(known, digest_of(secret)) or row is None:
         return None
     found = token_of(row._mapping)
@@ -93,11 +95,6 @@ def split(text: str) -> tuple[str, str]:
     if len(parts) != 3 or parts[0] != PREFIX or not text.isascii() or "\0" in text:
         return "", ""
     return parts[1], parts[2]
-
-
-def wants_note(found: TokenRecord, now: float) -> bool:
-    """Say whether a token's use is to be noted again."""
-    return found.last_used_at is None or now - found.last_used_at >= USE_NOTED_EVERY
 
 
 def note_use(transaction: Transaction, token_id: str) -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from minidl.service.records import Attempt, Event, Job, JobFilter, NewJob, Page, Quota, TokenRecord
+from minidl.service.records import (
+    Attempt,
+    Event,
+    Job,
+    JobFilter,
+    NewJob,
+    Page,
+    Quota,
+    TokenRecord,
+    check_text,
+)
 from minidl.service.settings import make_durable_directory
 from minidl.service.states import JobState, Mode, Role
 from minidl.service.store import attempts, events, jobs, lists, tokens
-from minidl.service.store.engine import Database
+from minidl.service.store.engine import PATIENCE, Database
 from minidl.service.store.errors import StoreUnavailableError
 from minidl.service.store.leadership import Leadership
 
@@ -26,10 +38,31 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        #: When this process tried last to note the use of a token.
+        self._noted: dict[str, float] = {}
+        self._noting = threading.Lock()
 
     @classmethod
-    def open(cls, url: str, *, data: Path, clock: Callable[[], float] = time.time) -> Store:
+    def open(
+        cls,
+        url: str,
+        *,
+        data: Path,
+        clock: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
+    ) -> Store:
         """Open a database, and bring its tables up to date.
+
+        Parameters
+        ----------
+        url
+            ``sqlite:///FILE`` or ``postgresql://user@host/database``.
+        data
+            The data directory; made where there is none.
+        clock
+            Tells the time that is written down.
+        patience
+            Seconds to wait for others before the database counts as unavailable.
 
         Raises
         ------
@@ -39,8 +72,9 @@ class Store:
         """
         from minidl.service.migrations import upgrade
 
-        make_durable_directory(data)
-        database = Database(url, clock=clock)
+        database = Database(url, clock=clock, patience=patience)
+        with database.telling_outages():
+            make_durable_directory(data)
         try:
             with database.write() as transaction:
                 upgrade(transaction.connection)
@@ -127,16 +161,28 @@ class Store:
         with self.database.write() as transaction:
             return jobs.cancel(transaction, job_id, actor=actor)
 
-    def requeue(self, job_id: str, *, actor: str, mode: Mode, overrides: Sequence[str] = ()) -> Job:
+    def requeue(
+        self,
+        job_id: str,
+        *,
+        actor: str,
+        mode: Mode,
+        overrides: Sequence[str] = (),
+        quota: Quota | None = None,
+    ) -> Job:
         """Put a job that has ended back into the queue: from the start, or from its checkpoint.
 
         Raises
         ------
         WrongStateError
             It has not ended, or is to be resumed and its files were removed.
+        QuotaError
+            As many jobs of its owner are waiting as may wait.
         """
         with self.database.write() as transaction:
-            return jobs.requeue(transaction, job_id, actor=actor, mode=mode, overrides=overrides)
+            return jobs.requeue(
+                transaction, job_id, actor=actor, mode=mode, overrides=overrides, quota=quota
+            )
 
     def delete(self, job_id: str, *, actor: str) -> None:
         """Remove the rows of a job that has ended; the caller removes its files afterwards.
@@ -186,7 +232,19 @@ class Store:
         label: str | None = None,
         ttl: float | None = None,
     ) -> tuple[TokenRecord, str]:
-        """Make a token, which holds for ``ttl`` seconds; the text is told this once."""
+        """Make a token, which holds for ``ttl`` seconds; the text is told this once.
+
+        Raises
+        ------
+        ValueError
+            The name of the user or the label cannot be kept, or the time is over already.
+        """
+        check_text("the user", user)
+        check_text("the label", label or "-")
+        if not user.strip():
+            raise ValueError("a token belongs to a user: the name is empty")
+        if ttl is not None and not 0 < ttl < math.inf:
+            raise ValueError(f"a token holds for a positive number of seconds, got {ttl}")
         with self.database.write() as transaction:
             return tokens.create(
                 transaction, user=user, role=role, label=label, ttl=ttl, actor=actor
@@ -196,11 +254,19 @@ class Store:
         """Return the token of this text; None where there is none, or it holds no more."""
         with self.database.read() as transaction:
             found = tokens.authenticate(transaction, text)
-            noted = found is None or not tokens.wants_note(found, transaction.now)
-        if found is not None and not noted:
+            now = transaction.now
+        if found is not None and self._is_time_to_note(found, now):
             with suppress(StoreUnavailableError), self.database.write() as transaction:
                 tokens.note_use(transaction, found.id)  # a full disk locks nobody out
         return found
+
+    def _is_time_to_note(self, token: TokenRecord, now: float) -> bool:
+        with self._noting:
+            last = max(token.last_used_at or 0.0, self._noted.get(token.id, 0.0))
+            if now - last < tokens.USE_NOTED_EVERY:
+                return False
+            self._noted[token.id] = now
+            return True
 
     def revoke_token(self, token_id: str, *, actor: str) -> TokenRecord:
         """Let a token hold no more."""
