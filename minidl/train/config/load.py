@@ -61,10 +61,7 @@ def load_config(
     ConfigError
         With all that is wrong.
     """
-    source = read_config(path, environ=environ)
-    if isinstance(source.root.value, dict):
-        apply_overrides(source, overrides, environ=environ, wants_list=_lists(source, classes))
-    return _check(source, classes)
+    return _check(compose(path, overrides, classes=classes, environ=environ), classes)
 
 
 def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None) -> Config:
@@ -89,6 +86,29 @@ def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None
     source = Source("data", {"data": ""}, Node(None, Place("data")))
     source.root = _tree(data, (), source)
     return _check(source, classes)
+
+
+def compose(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    classes: Registry | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Source:
+    """Read a config, what it includes, and changes to it, and check nothing of what they say.
+
+    Changes that cannot be made are among the source's ``problems``. Parameters are those of
+    `load_config`.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read, is not YAML, or includes what it cannot.
+    """
+    source = read_config(path, environ=environ)
+    if isinstance(source.root.value, dict):
+        apply_overrides(source, overrides, environ=environ, wants_list=_lists(source, classes))
+    return source
 
 
 def _check(source: Source, classes: Registry | None) -> Config:

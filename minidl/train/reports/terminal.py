@@ -25,6 +25,14 @@ _COLOURS = {
     "killed": "yellow",
     "unfinished": "yellow",
     "empty": "red",
+    # Of jobs, and their attempts.
+    "succeeded": "green",
+    "queued": "blue",
+    "starting": "cyan",
+    "cancelling": "yellow",
+    "cancelled": "yellow",
+    "interrupted": "yellow",
+    "timed_out": "red",
 }
 _ASCII = "_.-:=+*#"  # heights, for an encoding that lacks the blocks
 _MOST_CURVES = 12
@@ -201,11 +209,12 @@ def _files(run: RunRecord) -> dict[str, str]:
     found = {}
     for path in sorted(run.directory.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
-            found[str(path.relative_to(run.directory))] = _size(path.stat().st_size)
+            found[str(path.relative_to(run.directory))] = file_size(path.stat().st_size)
     return found
 
 
-def _size(count: int) -> str:
+def file_size(count: int) -> str:
+    """Write so many bytes: ``999 B``, ``1.6 kB``, ``72 kB``, ``1.2 MB``."""
     if count < 1000:
         return f"{count} B"
     unit, size = ("kB", count / 1e3) if count < 1e6 else ("MB", count / 1e6)
