@@ -2,7 +2,8 @@
 
 Verbs import what they need when they are called, so that ``minidl --help`` answers at once. What
 a user can cause ends in a message and an exit status, never in a traceback: 2 for a config or
-argument that cannot be used, 1 for a run that failed, 130 and 75 for Ctrl-C and SIGTERM.
+argument that cannot be used, 1 for a run that failed, 130 and 75 for Ctrl-C and SIGTERM, 69 for
+a service that does not answer.
 """
 
 from __future__ import annotations
@@ -14,21 +15,29 @@ from typing import Annotated
 import typer
 
 from minidl import __version__
+from minidl.cli.cancel import cancel
 from minidl.cli.config import config
 from minidl.cli.data import data
 from minidl.cli.evaluate import evaluate
 from minidl.cli.explain import explain
 from minidl.cli.export import export
+from minidl.cli.job import job
+from minidl.cli.jobs import jobs
+from minidl.cli.login import login
+from minidl.cli.logs import logs
 from minidl.cli.lr_find import lr_find
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.profile import profile
 from minidl.cli.report import report
 from minidl.cli.resume import resume
+from minidl.cli.retry import retry
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
+from minidl.cli.submit import submit
 from minidl.cli.sweep import sweep
 from minidl.cli.sync import sync
+from minidl.cli.token import token
 from minidl.cli.train import train
 from minidl.cli.validate import validate
 
@@ -57,6 +66,15 @@ app.command("profile")(profile)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 app.add_typer(config, name="config")
+# Verbs that ask a running service.
+app.command("login")(login)
+app.command("submit")(submit)
+app.command("jobs")(jobs)
+app.command("logs")(logs)
+app.command("cancel")(cancel)
+app.command("retry")(retry)
+app.add_typer(job, name="job")
+app.add_typer(token, name="token")
 
 
 def _show_version(wanted: bool) -> None:
