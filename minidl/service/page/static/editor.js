@@ -1,0 +1,205 @@
+// A YAML editor: a textarea, so that the browser's undo, selection, spelling of touch keyboards and
+// screen readers work as everywhere, over a copy of its text that is coloured, with numbered lines
+// beside it. Lines with errors are marked; the errors are listed below, and lead to their lines.
+//
+// Tab indents; Escape and then Tab leaves, as keyboards must be able to (WCAG 2.1.2).
+
+import { h, reconcile, say } from "./dom.js";
+import { plural } from "./format.js";
+
+const KEY = /([\w./~-]+|"[^"]*")(?=:(?:\s|$))/g;
+
+export class Editor {
+  #problems = [];
+  #leaving = false;
+
+  /** `changed(text)` is called at each change of the text. */
+  constructor(changed) {
+    this.changed = changed;
+    this.gutter = h("div", { class: "gutter", "aria-hidden": "true" });
+    this.copy = h("pre", { class: "copy", "aria-hidden": "true" });
+    this.area = h("textarea", {
+      id: "config", spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
+      rows: "22", "aria-describedby": "config-keys config-said",
+      oninput: () => this.#edited(),
+      onscroll: () => this.#scrolled(),
+      onkeydown: (event) => this.#key(event),
+      onblur: () => { this.#leaving = false; },
+    });
+    this.said = h("p", { id: "config-said", class: "verdict", role: "status" });
+    this.list = h("ol", { class: "problems" });
+    this.element = h("div", {},
+      h("div", { class: "editor" }, this.gutter, h("div", { class: "page" }, this.copy, this.area)),
+      h("p", { id: "config-keys", class: "quiet small" },
+        "Tab indents, Shift+Tab takes it back; Esc and then Tab leaves the editor."),
+      this.said, this.list);
+    this.#render();
+  }
+
+  get text() {
+    return this.area.value;
+  }
+
+  set text(text) {
+    this.area.value = text;
+    this.area.scrollTop = 0;
+    this.#edited();
+  }
+
+  /** Say that the config is well: what it is. */
+  accept(words) {
+    this.#mark([]);
+    say(this.said, words);
+    this.said.className = "verdict good";
+  }
+
+  /** Mark problems: {line, column, message, suggestion}, counted from 1; line null: of all of it. */
+  refuse(problems, detail) {
+    this.#mark(problems);
+    const count = problems.length;
+    say(this.said, count === 0 ? detail : `${plural(count, "problem")}${count > 1 ? ", the first" : ","} ${where(problems[0])}`);
+    this.said.className = "verdict bad";
+  }
+
+  /** Say that the service is asked, or why it cannot be. */
+  waiting(words) {
+    say(this.said, words);
+    this.said.className = "verdict quiet";
+  }
+
+  /** Put the cursor where a problem is. */
+  go(problem) {
+    const lines = this.text.split("\n");
+    const line = Math.min(problem.line ?? 1, lines.length);
+    const before = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0);
+    const column = Math.min((problem.column ?? 1) - 1, lines[line - 1].length);
+    this.area.focus();
+    this.area.setSelectionRange(before + column, before + lines[line - 1].length);
+    const height = this.area.scrollHeight / lines.length;
+    this.area.scrollTop = Math.max(0, (line - 6) * height);
+    this.area.scrollIntoView({ block: "nearest" });
+  }
+
+  #edited() {
+    this.#render();
+    this.changed(this.text);
+  }
+
+  #mark(problems) {
+    this.#problems = problems;
+    this.area.setAttribute("aria-invalid", String(problems.length > 0));
+    this.list.replaceChildren(...problems.map((problem) =>
+      h("li", {},
+        h("button", { type: "button", class: "link", onclick: () => this.go(problem) }, where(problem)),
+        " ", problem.message,
+        problem.suggestion && h("span", { class: "quiet" }, ` (${problem.suggestion})`))));
+    this.#render();
+  }
+
+  #render() {
+    const lines = this.text.split("\n");
+    const marked = new Map();
+    for (const problem of this.#problems) {
+      if (problem.line && !marked.has(problem.line)) marked.set(problem.line, problem);
+    }
+    const rows = lines.map((text, i) => ({ text, number: i + 1, problem: marked.get(i + 1) }));
+    const key = (row) => String(row.number);
+    const make = () => h("div");
+    reconcile(this.gutter, rows, key, make, (element, { number, problem }) => {
+      say(element, String(number));
+      element.className = problem ? "wrong" : "";
+      element.title = problem ? problem.message : "";
+    });
+    reconcile(this.copy, rows, key, make, (element, row) => {
+      const signature = `${row.problem?.column ?? ""}:${row.problem?.message ?? ""}:${row.text}`;
+      if (element.signature === signature) return;
+      element.signature = signature;
+      element.className = row.problem ? "wrong" : "";
+      element.replaceChildren(...coloured(row));
+    });
+    this.#scrolled();
+  }
+
+  #scrolled() {
+    this.copy.style.transform = `translate(${-this.area.scrollLeft}px, ${-this.area.scrollTop}px)`;
+    this.gutter.style.transform = `translateY(${-this.area.scrollTop}px)`;
+  }
+
+  #key(event) {
+    if (event.key === "Escape") this.#leaving = true;
+    else if (event.key === "Tab" && !this.#leaving && !event.ctrlKey && !event.altKey) {
+      event.preventDefault();
+      this.#indent(event.shiftKey);
+    } else if (event.key === "Enter" && !event.isComposing && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      const begin = this.text.lastIndexOf("\n", this.area.selectionStart - 1) + 1;
+      const [margin] = /^ */.exec(this.text.slice(begin, this.area.selectionStart));
+      insert(this.area, `\n${margin}`);
+    } else if (!["Tab", "Shift"].includes(event.key)) this.#leaving = false;
+  }
+
+  #indent(back) {
+    const { selectionStart: start, selectionEnd: end, value } = this.area;
+    if (start === end && !back) return insert(this.area, "  ");
+    // Whole lines move.
+    const from = value.lastIndexOf("\n", start - 1) + 1;
+    const found = value.indexOf("\n", Math.max(end - 1, start));
+    const to = found < 0 ? value.length : found;
+    const lines = value.slice(from, to).split("\n");
+    const moved = lines.map((line) => (back ? line.replace(/^ {1,2}/, "") : `  ${line}`)).join("\n");
+    this.area.setSelectionRange(from, to);
+    insert(this.area, moved);
+    if (start === end) {
+      const cursor = Math.max(from, start + moved.length - (to - from));
+      return this.area.setSelectionRange(cursor, cursor);
+    }
+    return this.area.setSelectionRange(from, from + moved.length);
+  }
+}
+
+/** Write over the selection so that the browser can undo it. */
+function insert(area, text) {
+  const command = text === "" ? ["delete"] : ["insertText", false, text];
+  if (document.execCommand(...command)) return;
+  area.setRangeText(text, area.selectionStart, area.selectionEnd, "end");
+  area.dispatchEvent(new Event("input"));
+}
+
+const where = (problem) => {
+  if (!problem.line) return "in the config";
+  return `in line ${problem.line}${problem.column ? `, column ${problem.column}` : ""}`;
+};
+
+/** The nodes of a line: comment, key and the rest, with the wrong part underlined. */
+function coloured({ text, problem }) {
+  const pieces = [];
+  const hash = /(^|\s)#/.exec(text);
+  const quoted = hash && (text.slice(0, hash.index).match(/["']/g) ?? []).length % 2 === 1;
+  const code = hash && !quoted ? text.slice(0, hash.index) : text;
+  let done = 0;
+  for (const found of code.matchAll(KEY)) {
+    pieces.push([code.slice(done, found.index), ""], [found[0], "key"]);
+    done = found.index + found[0].length;
+  }
+  pieces.push([code.slice(done), ""], [text.slice(code.length), "comment"]);
+  const from = problem?.column ? Math.min(problem.column - 1, Math.max(text.length - 1, 0)) : null;
+  const nodes = [];
+  let at = 0;
+  for (const [piece, look] of pieces) {
+    // What stands at or behind the column of the problem, up to the next separator, is underlined.
+    const word = /^[^\s,}\]:]*/.exec(text.slice(from ?? 0))[0].length || 1;
+    const cuts = from === null ? [piece.length] : [from - at, from + word - at, piece.length];
+    let begin = 0;
+    cuts.forEach((cut, i) => {
+      const end = Math.min(Math.max(cut, begin), piece.length);
+      if (end > begin) {
+        const looks = [look, from !== null && i === 1 ? "fault" : ""].filter(Boolean).join(" ");
+        nodes.push(h("span", looks ? { class: looks } : {}, piece.slice(begin, end)));
+      }
+      begin = end;
+    });
+    at += piece.length;
+  }
+  // An empty line has its height too.
+  return nodes.length > 0 ? nodes : ["\u200b"];
+}
