@@ -144,13 +144,13 @@ def end(
     now = _attempt(transaction, attempt.job_id, attempt.number)
     job = job_of(row_of(transaction, attempt.job_id))
     state, after = AttemptState(attempt_values["state"]), JobState(job_values["state"])
+    if after not in JOB_AFTER.get(state, ()):
+        raise WrongStateError(
+            f"attempt {attempt.number} of job {job.id} cannot end {state} and leave it {after}"
+        )
     if now.state is state and now.exit_status == attempt_values["exit_status"]:
         return read(transaction, job.id)  # said before; the answer was lost
     _check_step(now, state)
-    if after not in JOB_AFTER[state]:
-        raise WrongStateError(
-            f"attempt {attempt.number} of job {job.id} ended {state}, which leaves no job {after}"
-        )
     error = storable(attempt_values["error"])
     _update(transaction, now, **{**attempt_values, "error": error})
     changed: dict[str, Any] = {

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from minidl.service import tables
 from minidl.service.records import Attempt, Job
@@ -86,17 +86,25 @@ class ServerLock:
         if self._connection is None:
             return False
         try:
-            self._connection.execute(text("SELECT 1"))
+            if not self._connection.invalidated:
+                self._connection.execute(text("SELECT 1"))
+                return True
         except DBAPIError:
-            self.release()
-        return self._connection is not None
+            pass
+        self._drop()
+        return False
 
     def release(self) -> None:
-        """Let another lead. The connection is not for others to use."""
+        """Let another lead: say so, as a server hears of a closed connection some time later."""
         if self._connection is not None:
-            with suppress(DBAPIError):  # said, so that it is free at once
+            with suppress(SQLAlchemyError):
                 self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
-            with suppress(DBAPIError):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Close the connection: it is not for others to use."""
+        if self._connection is not None:
+            with suppress(SQLAlchemyError):
                 self._connection.invalidate()
             self._connection.close()
             self._connection = None
