@@ -28,7 +28,8 @@ class Interrupted(Exception):  # noqa: N818  (it is no error)
 class Interruption:
     """Listens for the signals while it is entered; restores what was there before.
 
-    Signals reach the main thread only: in another thread this listens to nothing.
+    Signals reach the main thread only: in another thread this listens to nothing. One that is
+    entered within another knows what the outer one has heard before.
     """
 
     def __init__(self) -> None:
@@ -38,7 +39,10 @@ class Interruption:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for signum in EXIT_STATUS:
-                self._before[signum] = signal.signal(signum, self._receive)
+                before = self._before[signum] = signal.signal(signum, self._receive)
+                outer = getattr(before, "__self__", None)
+                if isinstance(outer, Interruption) and self._received is None:
+                    self._received = outer._received
         return self
 
     def __exit__(

@@ -54,6 +54,17 @@ def test_one_within_another_gives_back_to_the_outer() -> None:
             inner.check()
 
 
+def test_what_the_outer_one_has_heard_the_inner_one_knows() -> None:
+    with Interruption() as outer:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with Interruption() as inner, pytest.raises(Interrupted, match="SIGTERM"):
+            inner.check()
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            outer.check()
+        with Interruption(), pytest.raises(KeyboardInterrupt):  # it was the second one
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_in_another_thread_it_listens_to_nothing() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen = []
