@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from minidl.service.executors.executor import AttemptFiles, AttemptSpec, write_record
+from minidl.service.executors.executor import AttemptFiles, AttemptSpec, End, write_record
 from minidl.train.interruption import Interrupted, Interruption
 from minidl.train.tracking.mlflow_uri import redacted
 
@@ -97,7 +97,7 @@ def _flock(descriptor: int) -> None:
 def _attempt(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> int:
     files = spec.files
     _die_before_the_service()
-    status, error = FAILED, None
+    outcome = End(FAILED)
     try:
         _log_to(files.log)
         faulthandler.enable()
@@ -105,21 +105,22 @@ def _attempt(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> 
         write_record(files.started, begun)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(begun["started"]))  # type: ignore[arg-type]
         print(f"attempt {spec.number} of job {spec.job_id}, {stamp} UTC, pid {begun['pid']}")
-        status, error = _work(spec, descriptor, interruption)
+        outcome = _work(spec, descriptor, interruption)
     except Interrupted as signal:
-        status = signal.exit_status
+        outcome = End(signal.exit_status)
     except KeyboardInterrupt:
-        status = 130
+        outcome = End(130)
     except BaseException as mistake:
-        status, error = FAILED, _reason(mistake)
+        outcome = End(FAILED, _reason(mistake))
         with suppress(OSError):
             print(redacted(traceback.format_exc()), flush=True)
-    _end(files, status, error)
-    return status
+    _end(files, outcome)
+    assert outcome.exit_status is not None
+    return outcome.exit_status
 
 
-def _work(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> tuple[int, str | None]:
-    """Do the work; return the exit status, and what went wrong if it is known."""
+def _work(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> End:
+    """Do the work, and say how it ended."""
     from minidl.service.attempt_work import sweep, train
     from minidl.train.checkpoint import CheckpointError
     from minidl.train.config import ConfigError
@@ -130,7 +131,7 @@ def _work(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> tup
         interruption.check()
         if spec.kind == "sweep":
             return sweep(spec, descriptor)
-        return train(spec), None
+        return train(spec)
     except (ConfigError, CheckpointError) as error:
         return _told(error, USERS_ERROR)
     except RunInUseError as error:  # by somebody outside the service: it will come to an end
@@ -141,19 +142,24 @@ def _work(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> tup
         return _told("out of memory", FAILED)
 
 
-def _told(what: object, status: int) -> tuple[int, str]:
+def _told(what: object, status: int) -> End:
     reason = redacted(str(what))
     print(f"attempt failed: {reason}", flush=True)
-    return status, reason
+    return End(status, reason)
 
 
 def _reason(error: BaseException) -> str:
     return redacted(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
-def _end(files: AttemptFiles, status: int, error: str | None) -> None:
+def _end(files: AttemptFiles, outcome: End) -> None:
     """Write down how it ended; on the disk before the process ends."""
-    record = {"exit_status": status, "error": error, "ended": time.time()}
+    record = {
+        "exit_status": outcome.exit_status,
+        "error": outcome.error,
+        "ended": time.time(),
+        "tracking": outcome.tracking,
+    }
     try:
         sys.stdout.flush()
         write_record(files.end, record)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -22,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.service.executors.executor import (
     AttemptSpec,
-    read_record,
+    End,
+    chain_of,
+    chain_path,
     thread_environment,
     write_record,
 )
@@ -30,9 +31,10 @@ from minidl.train.checkpoint import CheckpointError
 from minidl.train.config import Config, ConfigError, config_from_data, load_config
 from minidl.train.journal import read_journal
 from minidl.train.reporter import LineReporter
-from minidl.train.resume import newest_checkpoint
+from minidl.train.resume import check_overrides, newest_checkpoint
 from minidl.train.run_directory import RunDirectory
-from minidl.train.trainer import Trainer
+from minidl.train.tracking.mlflow_uri import redacted
+from minidl.train.trainer import Result, Trainer
 
 if TYPE_CHECKING:
     from minidl.sweep.plan import Plan
@@ -43,8 +45,13 @@ RUN = "run"
 # ---- trainings ----------------------------------------------------------------------------------
 
 
-def train(spec: AttemptSpec) -> int:
-    """Begin, or go on with, the job's training; return the exit status.
+def _outcome(result: Result) -> End:
+    tracking = None if result.tracking is None else result.tracking.status
+    return End(result.exit_status, tracking=tracking)
+
+
+def train(spec: AttemptSpec) -> End:
+    """Begin, or go on with, the job's training.
 
     Raises
     ------
@@ -73,40 +80,32 @@ def train(spec: AttemptSpec) -> int:
     return _begin(spec, config, reason)
 
 
-def _begin(spec: AttemptSpec, config: Config | None, reason: str | None) -> int:
+def _begin(spec: AttemptSpec, config: Config | None, reason: str | None) -> End:
     if config is None:
         config = config_from_data(spec.config)
     if spec.overrides:
         config = _changed(spec, config)
     reporter = _AttemptReporter(spec, "new" if reason is None else "anew", reason)
     trainer = Trainer(_dressed(spec, config), overrides=spec.overrides, reporter=reporter)
-    return trainer.run().exit_status
+    return _outcome(trainer.run())
 
 
-def _go_on(spec: AttemptSpec, run: RunDirectory) -> int:
-    # An attempt that was interrupted may have made the changes already.
+def _go_on(spec: AttemptSpec, run: RunDirectory) -> End:
     before = load_config(run.config)
+    changes = spec.overrides
     try:
-        changes = (
-            ()
-            if _resolved(load_config(run.config, spec.overrides)) == _resolved(before)
-            else spec.overrides
-        )
-        if run.status() == "FINISHED" and not changes:
-            print("the run has finished already")
-            return 0
-        trainer = Trainer.resume(
-            run.root, changes, reporter=_AttemptReporter(spec, "resumed", None)
-        )
-    except (ConfigError, CheckpointError):
+        check_overrides(changes)
+        if load_config(run.config, changes) == before:  # an attempt before this one has made them
+            changes = ()
+    except ConfigError:
         raise
-    except ValueError as error:  # a change that would make it another training
+    except ValueError as error:  # it would be another training
         raise before.problem((), str(error)) from error
-    return trainer.run().exit_status
-
-
-def _resolved(config: Config) -> Mapping[str, Any]:
-    return config.resolved()
+    if run.status() == "FINISHED" and not changes:
+        print("the run has finished already")
+        return End(0)
+    reporter = _AttemptReporter(spec, "resumed", None)
+    return _outcome(Trainer.resume(run.root, changes, reporter=reporter).run())
 
 
 def why_not_whole(run: RunDirectory) -> str | None:
@@ -192,13 +191,12 @@ def begin_chain(spec: AttemptSpec) -> None:
 
     Killed anywhere in between, the next attempt does what is left of it.
     """
-    mark = Path(spec.directory) / "attempts" / "chain.json"
-    if (read_record(mark) or {}).get("began") == spec.chain:
+    directory = Path(spec.directory)
+    if chain_of(directory) == spec.chain:
         return
-    run = Path(spec.directory) / RUN
-    if run.exists():
-        print(f"begins afresh: the run before is kept as {set_aside(run).name}")
-    write_record(mark, {"began": spec.chain})
+    if (directory / RUN).exists():
+        print(f"begins afresh: the run before is kept as {set_aside(directory / RUN).name}")
+    write_record(chain_path(directory), {"began": spec.chain})
 
 
 def set_aside(root: Path) -> Path:
@@ -219,8 +217,8 @@ def set_aside(root: Path) -> Path:
 # ---- sweeps -------------------------------------------------------------------------------------
 
 
-def sweep(spec: AttemptSpec, lock: int) -> tuple[int, str | None]:
-    """Begin, or go on with, the job's sweep; return the exit status, and what went wrong.
+def sweep(spec: AttemptSpec, lock: int) -> End:
+    """Begin, or go on with, the job's sweep.
 
     The trials' processes hold the job's lock too: the attempt has ended when the last of them has.
 
@@ -234,19 +232,20 @@ def sweep(spec: AttemptSpec, lock: int) -> tuple[int, str | None]:
     begin_chain(spec)
     root = Path(spec.directory) / RUN
     root.mkdir(exist_ok=True)
-    plan = _plan(spec, root)
+    plan = plan_of(spec)
     # The trials share what the job has: a few at a time, each with its part of the threads.
     jobs = min(plan.jobs, spec.threads)
     os.environ.update(thread_environment(max(1, spec.threads // jobs)))
     how = "resumed" if (root / "study.db").exists() else "new"
     write_record(spec.files.begun, {"how": how, "step": None, "trials": plan.trials})
     try:
-        return run_sweep(replace(plan, jobs=jobs), keep_open=(lock,)).exit_status, None
+        return End(run_sweep(replace(plan, jobs=jobs), keep_open=(lock,)).exit_status)
     except SweepError as error:
-        return 1, str(error)
+        return End(1, redacted(str(error)))
 
 
-def _plan(spec: AttemptSpec, root: Path) -> Plan:
+def plan_of(spec: AttemptSpec) -> Plan:
+    """Return the plan of a job's sweep, whose directory is the job's ``run/``."""
     from minidl.sweep.plan import make_plan
     from minidl.train.config.yaml_scalars import dump_yaml
 
@@ -262,6 +261,7 @@ def _plan(spec: AttemptSpec, root: Path) -> Plan:
         data["tracking"] = tracking
     path = spec.files.spec.with_suffix(".yaml")
     path.write_text(dump_yaml(data), encoding="utf-8")
+    root = Path(spec.directory) / RUN
     study = re.sub(r"[^\w.-]+", "-", spec.name).lstrip(".-") or spec.job_id
     plan = make_plan(path, spec.overrides, study=study, storage=f"sqlite:///{root / 'study.db'}")
     return replace(plan, directory=root)

@@ -49,6 +49,8 @@ class AttemptSpec:
         The number of the attempt at which the present chain has begun: the first, or the first
         after the user asked to begin afresh. A run of an earlier chain is set aside; one of this
         chain is gone on with.
+    reached
+        Steps that the run had made when the attempt was placed.
     overrides
         Changes for a run that is gone on with (``trainer.epochs=20``).
     config
@@ -69,6 +71,7 @@ class AttemptSpec:
     chain: int
     config: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
+    reached: int = 0
     threads: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 60.0
@@ -112,11 +115,13 @@ class End:
 
     ``exit_status`` is the process's: negative for a signal, None where it is not known (nobody
     was there to see it). ``error`` says why it failed, ``at`` when that was (seconds since 1970).
+    ``tracking`` is ``"complete"`` where MLflow was told everything, also how it ended.
     """
 
     exit_status: int | None
     error: str | None = None
     at: float | None = None
+    tracking: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,10 @@ class AttemptFiles:
         found = read_record(self.end)
         if found is None or "exit_status" not in found:
             return None
-        return End(found["exit_status"], found.get("error"), found.get("ended"))
+        return End(
+            *(found["exit_status"], found.get("error"), found.get("ended")),
+            tracking=found.get("tracking"),
+        )
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -208,6 +216,16 @@ def read_record(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def chain_path(directory: Path) -> Path:
+    """Return the file that says of which chain of attempts a job's ``run/`` is."""
+    return directory / "attempts" / "chain.json"
+
+
+def chain_of(directory: Path) -> int | None:
+    """Return with which attempt the chain began that a job's ``run/`` is of."""
+    return (read_record(chain_path(directory)) or {}).get("began")
 
 
 def thread_environment(threads: int) -> dict[str, str]:
