@@ -1,0 +1,1 @@
+"""What `scripts/bench/run.py` is made of: environments, pipes to the peers, rounds, tables."""
