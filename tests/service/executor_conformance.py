@@ -1,0 +1,186 @@
+"""What every executor has to pass, on whatever it places its attempts.
+
+A test module derives a class from `ExecutorConformance` and gives it the fixture ``new_executor``,
+which makes a further executor over the same machines, as a restarted service does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_jobs
+
+from minidl.service.executors.executor import (
+    AttemptSpec,
+    End,
+    Executor,
+    Observation,
+    PlacingError,
+    read_record,
+)
+from minidl.service.policy import is_interruption
+from minidl.train.checkpoint import checkpoints_in, verify_checkpoint
+
+NewExecutor = Callable[[], Executor]
+#: Long enough for the slowest machine; no test waits so long for what it expects.
+PATIENCE = 120.0
+
+
+class ExecutorConformance:
+    """The tests; `new_executor` is the derived class's."""
+
+    @pytest.fixture
+    def new_executor(self) -> NewExecutor:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def executor(self, new_executor: NewExecutor) -> Executor:
+        return new_executor()
+
+    @pytest.fixture
+    def directory(self, tmp_path: Path) -> Path:
+        """A job's directory; its name, which is the job's id, is unlike any other test's."""
+        found = tmp_path / "jobs" / f"j{time.time_ns():x}"
+        found.mkdir(parents=True)
+        return found
+
+    def test_trains_to_the_end_as_without_a_service(
+        self, new_executor: NewExecutor, executor: Executor, directory: Path, tmp_path: Path
+    ) -> None:
+        spec = tiny_jobs.spec(directory)
+        handle = executor.start(spec)
+        # A service that died before it had noted the handle places it again: nothing comes of it.
+        other = new_executor()
+        assert other.start(spec) == handle
+        assert ended(other, spec, None).exit_status == 0
+        assert ended(executor, spec, handle).exit_status == 0
+        executor.start(spec)  # nor after its end
+        assert ended(new_executor(), spec, handle) == spec.files.read_end()
+        log = spec.files.log.read_text()
+        assert log.count(f"attempt 1 of job {spec.job_id}") == 1
+        assert "run FINISHED" in log
+        assert tiny_jobs.fingerprints(directory / "run") == tiny_jobs.undisturbed(
+            tmp_path / "undisturbed", tiny_jobs.resolved()
+        )
+
+    def test_stops_with_a_checkpoint_that_the_next_attempt_takes_up(
+        self, new_executor: NewExecutor, executor: Executor, directory: Path
+    ) -> None:
+        spec = tiny_jobs.spec(directory, tiny_jobs.long())
+        handle = executor.start(spec)
+        at_step(executor, spec, handle, 3)
+        for teller in (executor, executor, new_executor()):  # a second SIGTERM would spoil it
+            teller.stop(spec, handle, kill=False)
+        assert ended(executor, spec, handle).exit_status == 75
+        reached = step_of(spec)
+
+        following = replace(spec, number=2, overrides=(f"trainer.max_steps={reached + 5}",))
+        handle = executor.start(following)
+        assert ended(executor, following, handle).exit_status == 0
+        assert step_of(spec) == reached + 5
+        begun = read_record(following.files.begun)
+        assert begun is not None
+        assert (begun["how"], begun["step"]) == ("resumed", reached)
+
+    def test_one_that_hears_no_signal_is_killed(self, executor: Executor, directory: Path) -> None:
+        spec = tiny_jobs.spec(directory, tiny_jobs.long(), grace=1.0)
+        handle = executor.start(spec)
+        at_step(executor, spec, handle, 1)
+        os.kill(pid_of(spec), signal.SIGSTOP)
+        executor.stop(spec, handle, kill=False)
+        assert executor.observe(spec, handle) == Observation("running")
+        executor.stop(spec, handle, kill=True)
+        end = ended(executor, spec, handle)
+        assert is_interruption(end.exit_status)
+        assert end.error is not None
+
+    def test_one_whose_process_is_killed_is_an_interruption(
+        self, executor: Executor, new_executor: NewExecutor, directory: Path
+    ) -> None:
+        spec = tiny_jobs.spec(directory, tiny_jobs.long())
+        handle = executor.start(spec)
+        at_step(executor, spec, handle, 1)
+        os.kill(pid_of(spec), signal.SIGKILL)
+        end = ended(new_executor(), spec, handle)
+        assert is_interruption(end.exit_status)
+        assert ended(executor, spec, handle) == end  # whoever asks, and whenever
+
+    def test_a_config_that_is_wrong_is_the_users_error(
+        self, executor: Executor, directory: Path
+    ) -> None:
+        data = tiny_jobs.resolved() | {"optimizer": {"type": "AdamV"}}
+        spec = tiny_jobs.spec(directory, data)
+        end = ended(executor, spec, executor.start(spec))
+        assert end.exit_status == 2
+        assert end.error is not None
+        assert "AdamV" in end.error
+
+    def test_works_on_a_sweep(self, executor: Executor, directory: Path) -> None:
+        spec = tiny_jobs.spec(directory, tiny_jobs.sweep())
+        assert ended(executor, spec, executor.start(spec)) == spec.files.read_end()
+        assert spec.files.read_end().exit_status == 0, spec.files.log.read_text()
+        assert (directory / "run" / "study.db").exists()
+
+    def test_never_two_attempts_of_a_job_at_once(self, executor: Executor, directory: Path) -> None:
+        spec = tiny_jobs.spec(directory, tiny_jobs.long())
+        handle = executor.start(spec)
+        at_step(executor, spec, handle, 1)
+        second = replace(spec, number=2)
+        try:
+            theirs = executor.start(second)
+        except PlacingError:
+            pass
+        else:  # where the executor cannot know, the attempt's process finds out
+            time.sleep(5)
+            assert executor.observe(second, theirs).state != "ended"
+        assert not second.files.started.exists()
+        assert executor.observe(spec, handle) == Observation("running")
+        executor.stop(spec, handle, kill=False)
+        assert ended(executor, spec, handle).exit_status == 75
+        assert not second.files.started.exists()
+
+
+def ended(executor: Executor, spec: AttemptSpec, handle: str | None) -> End:
+    """Wait for an attempt's end."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        seen = executor.observe(spec, handle)
+        if seen.end is not None:
+            assert seen.state == ("lost" if seen.end.exit_status is None else "ended")
+            return seen.end
+        assert time.monotonic() < limit, f"{seen}\n{_log(spec)}"
+        time.sleep(0.1)
+
+
+def at_step(executor: Executor, spec: AttemptSpec, handle: str | None, step: int) -> None:
+    """Wait until an attempt has written a checkpoint of a step, and is seen to run."""
+    limit = time.monotonic() + PATIENCE
+    while step_of(spec) < step or executor.observe(spec, handle) != Observation("running"):
+        assert time.monotonic() < limit, _log(spec)
+        time.sleep(0.1)
+
+
+def step_of(spec: AttemptSpec) -> int:
+    """The step of the newest whole checkpoint; 0 where there is none."""
+    for path in checkpoints_in(Path(spec.directory) / "run" / "checkpoints"):
+        return int(verify_checkpoint(path)["step"])
+    return 0
+
+
+def pid_of(spec: AttemptSpec) -> int:
+    started = read_record(spec.files.started)
+    assert started is not None
+    return int(started["pid"])
+
+
+def _log(spec: AttemptSpec) -> str:
+    try:
+        return spec.files.log.read_text()
+    except OSError:
+        return "it has said nothing"
