@@ -38,7 +38,8 @@ def serve(
     with failures():
         try:
             from minidl.serving import server
-            from minidl.serving.app import Settings, create_app
+            from minidl.serving.answering import Settings
+            from minidl.serving.app import create_app
             from minidl.serving.served_model import ServedModel
         except ModuleNotFoundError as error:
             fail(f"`serve` needs {error.name}: pip install 'minidl[serve]'", 2)

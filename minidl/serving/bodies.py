@@ -7,6 +7,7 @@ announces too much, or sends more than it may, is answered 413 and no more is re
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
@@ -23,9 +24,15 @@ PICTURE_TYPES = ("image/png", "image/jpeg")
 
 
 class BodyLimit:
-    """Middleware that refuses bodies of more than ``limit`` bytes."""
+    """Middleware that refuses bodies that are too large.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Parameters
+    ----------
+    limit
+        Bytes that a request may have; told the request's scope.
+    """
+
+    def __init__(self, app: ASGIApp, limit: Callable[[Scope], int]) -> None:
         self.app = app
         self.limit = limit
 
@@ -34,9 +41,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.limit(scope)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.limit:
-            error = self._error(f"the body has {int(announced)} bytes")
+        if announced.isdigit() and int(announced) > limit:
+            error = _too_large(f"the body has {int(announced)} bytes", limit)
             answer = JSONResponse({"detail": error.detail}, error.status_code)
             await answer(scope, receive, send)
             return
@@ -46,14 +54,15 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit:  # bodies in chunks announce no length
-                raise self._error("the body is too large")
+            if received > limit:  # bodies in chunks announce no length
+                raise _too_large("the body is too large", limit)
             return message
 
         await self.app(scope, counted, send)
 
-    def _error(self, what: str) -> HTTPException:
-        return HTTPException(413, f"{what}; the limit is {self.limit} bytes")
+
+def _too_large(what: str, limit: int) -> HTTPException:
+    return HTTPException(413, f"{what}; the limit is {limit} bytes")
 
 
 def media_type(request: Request) -> str:

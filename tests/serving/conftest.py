@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from minidl.serving.app import Settings, create_app
+from minidl.serving.answering import Settings
+from minidl.serving.app import create_app
 from minidl.serving.served_model import ServedModel
 from minidl.train.build import build
 from minidl.train.checkpoint import write_atomically

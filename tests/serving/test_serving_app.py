@@ -21,7 +21,8 @@ from PIL import Image
 
 from minidl import __version__
 from minidl.data import MNISTSample, read_image
-from minidl.serving.app import Settings, create_app
+from minidl.serving.answering import Settings
+from minidl.serving.app import create_app
 from minidl.serving.served_model import ServedModel
 
 Open = Callable[..., TestClient]

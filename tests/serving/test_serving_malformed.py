@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minidl.serving.app import Settings, create_app
+from minidl.serving.answering import Settings
+from minidl.serving.app import create_app
 from minidl.serving.served_model import ServedModel
 
 EXAMPLES = settings(
