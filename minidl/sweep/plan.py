@@ -243,20 +243,35 @@ def _check_storage(plan: Plan, *, given: str | None) -> None:
     raise _problem(plan.config, ("sweep", "storage"), message)
 
 
-def _check_values(plan: Plan) -> None:
-    """Try each value of each dimension once, the others being at their first."""
+def checked_variants(
+    config: Config, dimensions: Sequence[Dimension]
+) -> list[tuple[Dimension, Node, Config]]:
+    """Return the config with each value of each dimension once, the others being at their first.
+
+    Raises
+    ------
+    ConfigError
+        A config with one of them is none; with all that is wrong.
+    """
     errors: list[ConfigError] = []
     passed: list[tuple[Dimension, Node, Config]] = []
-    corners = list(_corners(plan.dimensions))
+    corners = list(_corners(dimensions))
     first = {d.path: (d.place, node) for d, node in reversed(corners)}
     for dimension, node in corners:
         try:
-            variant = vary(plan.config, first | {dimension.path: (dimension.place, node)})
+            variant = vary(config, first | {dimension.path: (dimension.place, node)})
             passed.append((dimension, node, variant))
         except ConfigError as error:
             errors.append(error)
     if errors:
-        raise together(plan.config, errors)
+        raise together(config, errors)
+    return passed
+
+
+def _check_values(plan: Plan) -> None:
+    """Try each value of each dimension once, and build the models of the first few."""
+    passed = checked_variants(plan.config, plan.dimensions)
+    errors: list[ConfigError] = []
     from minidl.train.build import build
     from minidl.train.publish import require_tracking
 

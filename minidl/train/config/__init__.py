@@ -6,7 +6,7 @@ In the order in which a file passes through: ``yaml_source`` and ``yaml_scalars`
 """
 
 from minidl.train.config.editor_schema import json_schema
-from minidl.train.config.load import config_from_data, load_config
+from minidl.train.config.load import config_from_data, config_from_text, load_config
 from minidl.train.config.problems import ConfigError, Problem
 from minidl.train.config.schema import DataSpec, Spec
 from minidl.train.config.sections import Config, TrackingSection, TrainerSection
@@ -20,6 +20,7 @@ __all__ = [
     "TrackingSection",
     "TrainerSection",
     "config_from_data",
+    "config_from_text",
     "json_schema",
     "load_config",
 ]

@@ -33,7 +33,7 @@ from minidl.train.config.schema import (
 )
 from minidl.train.config.sections import Config
 from minidl.train.config.yaml_scalars import interpolate, unsayable
-from minidl.train.config.yaml_source import MAX_DEPTH, MAX_NODES
+from minidl.train.config.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_NODES, decode, fault, parse
 
 
 def load_config(
@@ -64,8 +64,50 @@ def load_config(
     return _check(compose(path, overrides, classes=classes, environ=environ), classes)
 
 
-def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None) -> Config:
+def config_from_text(
+    text: str | bytes,
+    *,
+    name: str = "config",
+    overrides: Sequence[str] = (),
+    classes: Registry | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Check a config that is a YAML text by itself, of no file: `include` is refused in it.
+
+    Parameters
+    ----------
+    name
+        What messages call it: ``name:line:column``.
+    overrides, classes, environ
+        As for `load_config`.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong.
+    """
+    if isinstance(text, bytes):
+        text = decode(text, name)
+    elif len(text) > MAX_BYTES:
+        raise fault(Place(name), f"the text is larger than {MAX_BYTES:,} bytes; is it a config?")
+    source = parse(text, name=name, environ=environ)
+    if isinstance(source.root.value, dict):
+        apply_overrides(source, overrides, environ=environ, wants_list=_lists(source, classes))
+    return _check(source, classes)
+
+
+def config_from_data(
+    data: Mapping[str, Any],
+    *,
+    classes: Registry | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
     """Check a config that is plain data already: a checkpoint's, or one written in Python.
+
+    Parameters
+    ----------
+    classes, environ
+        As for `load_config`.
 
     Raises
     ------
@@ -84,7 +126,7 @@ def config_from_data(data: Mapping[str, Any], *, classes: Registry | None = None
     minidl.train.config.problems.ConfigError: data: seed: `seed` must be at least 0, got -1
     """
     source = Source("data", {"data": ""}, Node(None, Place("data")))
-    source.root = _tree(data, (), source)
+    source.root = _tree(data, (), source, os.environ if environ is None else environ)
     return _check(source, classes)
 
 
@@ -214,7 +256,13 @@ def _shape_of(known: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> An
     return model, specs
 
 
-def _tree(data: Any, path: KeyPath, source: Source, count: list[int] | None = None) -> Node:
+def _tree(
+    data: Any,
+    path: KeyPath,
+    source: Source,
+    environ: Mapping[str, str],
+    count: list[int] | None = None,
+) -> Node:
     """Turn plain data into nodes, whose places are their paths."""
     count = [0] if count is None else count
     count[0] += 1
@@ -231,16 +279,19 @@ def _tree(data: Any, path: KeyPath, source: Source, count: list[int] | None = No
         for key in [key for key in data if not isinstance(key, str)]:
             source.report(place, f"a key must be text, got {key!r}")
         children = {
-            key: _tree(child, (*path, key), source, count)
+            key: _tree(child, (*path, key), source, environ, count)
             for key, child in data.items()
             if isinstance(key, str)
         }
         return Node(children, place)
     if isinstance(data, (list, tuple)):
-        return Node([_tree(c, (*path, i), source, count) for i, c in enumerate(data)], place)
+        return Node(
+            [_tree(child, (*path, i), source, environ, count) for i, child in enumerate(data)],
+            place,
+        )
     try:
         if isinstance(data, str):
-            data = interpolate(data, os.environ)
+            data = interpolate(data, environ)
             if fault := unsayable(data):
                 raise ValueError(fault)
         elif not (data is None or isinstance(data, (bool, int, float))):

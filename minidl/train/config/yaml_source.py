@@ -95,6 +95,17 @@ def read_text(name: str) -> str:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise fault(Place(name), f"the file cannot be read: {why}") from None
+    return decode(data, name)
+
+
+def decode(data: bytes, name: str) -> str:
+    """Return the text of a file called ``name``.
+
+    Raises
+    ------
+    ConfigError
+        It is too large, or not UTF-8.
+    """
     if len(data) > MAX_BYTES:
         raise fault(Place(name), f"the file is larger than {MAX_BYTES:,} bytes; is it a config?")
     try:
