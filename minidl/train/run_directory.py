@@ -11,6 +11,7 @@
     checkpoints/         last.json and its arrays: where the training stands
     model/               the best model so far: config.yaml and model.safetensors
     plots/               curves.png, confusion.png
+    confusion.json       of classes: their names, and the test samples' confusion matrix
     summary.json         how the run ended; not there while it has not
     .lock                locked by the process that trains it
 """
@@ -51,6 +52,7 @@ class RunDirectory:
         self.model = root / "model"
         self.weights = self.model / "model.safetensors"
         self.plots = root / "plots"
+        self.confusion = root / "confusion.json"
         self.summary = root / "summary.json"
 
     @classmethod

@@ -8,6 +8,7 @@ the run truthfully, however it ended.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from typing import Literal
 
 from minidl.train.build import build, build_callbacks
 from minidl.train.callbacks import Callback
+from minidl.train.checkpoint import write_atomically
 from minidl.train.config import Config, load_config
 from minidl.train.interruption import Interrupted, Interruption
 from minidl.train.journal import Journal, read_journal
@@ -303,6 +305,10 @@ class Trainer:
         )
 
     def _draw(self, run: RunDirectory, session: Session) -> None:
+        if session.confusion is not None:  # rows are true classes, columns those predicted
+            found = {"classes": list(self.experiment.data.classes)}
+            found["matrix"] = session.confusion.tolist()
+            write_atomically(run.confusion, json.dumps(found).encode() + b"\n")
         if not plots.plots_available():
             self.reporter.say("no plots: matplotlib is wanted (pip install 'minidl[plot]')")
             return
