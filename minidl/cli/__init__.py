@@ -34,6 +34,7 @@ from minidl.cli.resume import resume
 from minidl.cli.retry import retry
 from minidl.cli.runs import runs
 from minidl.cli.serve import serve
+from minidl.cli.service import service
 from minidl.cli.submit import submit
 from minidl.cli.sweep import sweep
 from minidl.cli.sync import sync
@@ -57,6 +58,7 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("export")(export)
 app.command("serve")(serve)
+app.command("service")(service)
 app.command("report")(report)
 app.command("explain")(explain)
 app.command("plot-schedule")(plot_schedule)
