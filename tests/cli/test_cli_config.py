@@ -54,10 +54,10 @@ def test_show_of_what_is_wrong(run: Run) -> None:
 
 
 def test_schema(run: Run) -> None:
-    done = run("config", "schema", "--output", "schema.json")
+    done, wanted = run("config", "schema", "--output", "schema.json"), schema_text()
     assert (done.exit_code, done.stdout) == (0, "")
-    assert Path("schema.json").read_text(encoding="utf-8") == schema_text()
-    assert json.loads(run("config", "schema").stdout) == json.loads(schema_text())
+    assert Path("schema.json").read_text(encoding="utf-8") == wanted
+    assert json.loads(run("config", "schema").stdout) == json.loads(wanted)
     done = run("config", "schema", "--output", "not/there.json")
     assert done.exit_code == 1
     assert "not/there.json cannot be written" in done.stderr
