@@ -1,6 +1,7 @@
 """Tracking of runs in MLflow.
 
-``tracker`` decides what is sent when, ``mlflow_client`` sends it, ``description`` is what is kept
+``tracker`` is the training's side and starts a process of its own for the rest (``child``). There
+``sender`` decides what is sent when and ``mlflow_client`` sends it. ``description`` is what is kept
 of it in the run directory, and ``sync`` sends later what was missed.
 """
 

@@ -5,8 +5,8 @@ It speaks through ``MlflowClient`` with the store's address given, never through
 training may run inside somebody's notebook or beside other trainings. What cannot be kept out of
 the process: the environment defaults of :func:`prepare_environment`, and quieter loggers.
 
-The functions here are called from the tracking thread alone (``tracking.py``). They block and
-raise; what to make of that is decided there.
+The functions here block and raise; what to make of that is decided by who calls them (``sender``,
+``sync``, a sweep's own run).
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from minidl.train.tracking import mlflow_uri
@@ -52,6 +54,32 @@ class TrackingReport:
     def open_command(self) -> str:
         """What opens the run: a URL for a server, else a shell command."""
         return mlflow_uri.open_command(self.uri, self.experiment_id, self.run_id)
+
+
+def what_is_missing(
+    uri: str, record: Path | None, *, known: bool, points: int, uploads: int, trouble: str
+) -> str:
+    """Say what MLflow lacks of a run, why, and what will send it.
+
+    Parameters
+    ----------
+    record
+        The file in the run directory that holds where MLflow keeps the run.
+    known
+        Whether MLflow has the run at all.
+    """
+    where = mlflow_uri.redacted(uri)
+    place = shlex.quote(str(record.parent)) if record else "RUN"
+    repair = f"`minidl sync {place}` sends it from the run directory, which has everything"
+    if not known:
+        return f"MLflow at {where} has nothing of this run ({trouble}); {repair}"
+    parts = [
+        f"{count:,} {name if count == 1 else name + 's'}"
+        for count, name in ((points, "point"), (uploads, "upload"))
+        if count
+    ]
+    lacks = " and ".join(parts) or "the end"
+    return f"MLflow at {where} lacks {lacks} of this run ({trouble}); {repair}"
 
 
 def require_mlflow() -> None:

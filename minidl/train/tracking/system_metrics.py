@@ -12,13 +12,19 @@ _MEGABYTE = 1e6
 
 
 class SystemSampler:
-    """Reads the processor and the memory; psutil is imported by the constructor."""
+    """Reads the processor and the memory; psutil is imported by the constructor.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    process
+        Whose memory is read; by default this one's.
+    """
+
+    def __init__(self, process: int | None = None) -> None:
         import psutil
 
         self._psutil = psutil
-        self._process = psutil.Process()
+        self._process = psutil.Process(process)
         psutil.cpu_percent()  # the first call has no interval to speak of, and returns 0
 
     def sample(self) -> dict[str, float]:

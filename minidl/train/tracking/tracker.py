@@ -1,51 +1,54 @@
 """Tracking of a run in MLflow, beside the training and never in its way.
 
-The training calls :meth:`Tracker.log`, which appends to a list. One daemon thread imports MLflow
-(2 to 3 s), opens the run, and about once a second sends what has gathered. Whatever goes wrong
-over there stays there: the user is told once, what was not sent is kept, and it is tried again,
-less and less often, while the training lasts. When the run ends there is one last try; what MLflow
-lacks then is said, and ``minidl sync`` sends it from the run directory, whose journal
-(``metrics.jsonl``) is written first and has every point.
+MLflow takes seconds to import and milliseconds to send a point, all of it Python: in a thread it
+would share the interpreter with the training. So it lives in a process of its own (``child``),
+which is given orders as lines of JSON on its standard input and answers on its standard output. A
+thread here writes the orders, another reads the answers; the training only appends to a queue.
 
-The waits between tries come from tenacity. MLflow's own retries would not do: they happen within
-a request, which finish() could not cut short, and only requests to servers have them.
+The process ends with the training, however that ends: its standard input is then at an end. If it
+dies itself, the training goes on; that is told once, and ``minidl sync`` sends what is missing.
 
 Importing this file imports no MLflow.
 """
 
 from __future__ import annotations
 
-import shlex
+import base64
+import io
+import json
+import os
+import queue
+import subprocess
+import sys
 import threading
-import time as clock
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+import minidl
 from minidl.train.journal import Entry
-from minidl.train.tracking import mlflow_client, mlflow_uri, system_metrics
-from minidl.train.tracking.description import RunDescription, RunRecord
-from minidl.train.tracking.logged_model import register, send_model
-from minidl.train.tracking.mlflow_client import MlflowRun, NotSentError
-from minidl.train.tracking.points import LONGEST_NAME, KnownPoints, Point, points_of
-from minidl.train.tracking.settings import Status, TrackingReport, TrackingSettings
+from minidl.train.tracking import mlflow_uri
+from minidl.train.tracking.description import RunDescription
+from minidl.train.tracking.settings import (
+    Status,
+    TrackingReport,
+    TrackingSettings,
+    what_is_missing,
+)
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
-FLUSH_SECONDS = 1.0
-SYSTEM_SECONDS = 10.0
 FINISH_SECONDS = 60.0
-#: Between two tries, doubled each time.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-#: Samples of the machine's load that wait through an outage: a day of them.
-MOST_SAMPLES = 4 * 8640
+#: Beyond that: for a process that has just been started, on a machine that is busy.
+START_SECONDS = 10.0
+
+Order = dict[str, Any]
 
 
 class Tracker:
-    """One run in MLflow. The constructor returns at once; the work is done by its thread.
+    """One run in MLflow. The constructor returns at once; the work is done by another process.
 
     Parameters
     ----------
@@ -62,13 +65,27 @@ class Tracker:
     adopt
         The id of a run made for this one to use.
     on_message
-        Receives the sentences meant for the user; called from the tracking thread.
+        Receives the sentences meant for the user; called from a thread.
+
+    Attributes
+    ----------
+    run_id : str or None
+        The run's id in MLflow; None until it is known.
+    sent : int
+        Points that MLflow has, as far as is known here; a point is one value of one metric.
+    trouble : str
+        Why MLflow cannot be reached at present; empty while all is well.
 
     Raises
     ------
     ValueError
         ``settings.uri`` names no store that MLflow can write to.
     """
+
+    #: Seconds between two tries at a store that does not answer: the first, and the longest.
+    waits = (1.0, 60.0)
+    #: Seconds between two samples of the machine's load, where those are wanted.
+    sample_every = 10.0
 
     def __init__(
         self,
@@ -80,54 +97,49 @@ class Tracker:
         adopt: str | None = None,
         on_message: Callable[[str], None],
     ) -> None:
-        self._settings = settings
         self._uri = mlflow_uri.resolve_uri(settings.uri)
-        self._description = description
+        self._settings = settings
         self._record = None if record is None else record.absolute()
-        self._adopt = adopt
         self._on_message = on_message
-
-        self._run: MlflowRun | None = None
-        self._described = False
-        self._known = KnownPoints()
-        self._points: deque[tuple[dict[str, float], int, float]] = deque()  # as they were logged
-        self._pending: list[Point] = []  # to be sent next
-        self._samples: deque[Point] = deque(maxlen=MOST_SAMPLES)
-        self._sampler: system_metrics.SystemSampler | None = None
-        self._next_sample = 0.0
-        self._uploads: deque[Callable[[MlflowRun], object]] = deque()
-        self._logged = self._sent = 0
-        self._status: Status | None = None  # set by finish, and the sign to come to an end
-        self._ended = self._given_up = False
+        self.run_id: str | None = None
+        self.sent = 0
+        self.trouble = ""
+        self._experiment_id: str | None = None
+        self._logged = sum(len(entry.metrics) for entry in entries)
+        self._uploads = 0
         self._report: TrackingReport | None = None
-        self._trouble = ""  # the present outage's reason; empty while all is well
-        self._refused = ""  # the first thing that could not be sent for a reason of its own
-        self._told: set[str] = set()
-        self._request_since: float | None = None
-
-        self._wake, self._finishing, self._done = (threading.Event() for _ in range(3))
-        for entry in entries:
-            self.log(entry.metrics, step=entry.step, time=entry.time)
-        # A daemon: an interpreter that exits without finish() does not wait for a server.
-        self._thread = threading.Thread(target=self._main, name="minidl-tracking", daemon=True)
-        self._thread.start()
-
-    @property
-    def run_id(self) -> str | None:
-        """The run's id in MLflow; None until it is known."""
-        return None if self._run is None else self._run.run_id
+        self._answered: TrackingReport | None = None
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._silent = threading.Event()  # nothing more is to be heard from the process
+        self._process = self._start()
+        if self._process is None:
+            self._silent.set()
+            return
+        self._order(
+            settings=asdict(settings),
+            description=asdict(description),
+            entries=[asdict(entry) for entry in entries],
+            record=None if self._record is None else str(self._record),
+            adopt=adopt,
+            waits=self.waits,
+            sample_every=self.sample_every,
+            process=os.getpid(),
+        )
+        # Daemons: an interpreter that exits without finish() does not wait for a server.
+        for work in (self._write, self._read):
+            threading.Thread(target=work, name="minidl-tracking", daemon=True).start()
 
     # What the training calls: none of it waits, none of it raises.
 
     def log(self, metrics: Mapping[str, float], *, step: int, time: float) -> None:
         """Note the values of one step, taken at ``time`` (seconds since 1970)."""
         self._logged += len(metrics)
-        self._points.append((dict(metrics), step, time))
+        self._order(log=[dict(metrics), step, time])
 
     def artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
         """Upload a file or a directory, as it is when its turn comes, under ``artifact_path``."""
-        local = Path(path).absolute()
-        self._upload(lambda run: run.send_artifact(local, artifact_path))
+        self._uploads += 1
+        self._order(artifact=[str(Path(path).absolute()), artifact_path])
 
     def model(
         self,
@@ -148,8 +160,12 @@ class Tracker:
             The journal's entries that say how good this model is; they are linked to it.
         """
         if self._settings.log_model:
-            local = Path(directory).absolute()
-            self._upload(lambda run: send_model(run, local, example, points))
+            self._uploads += 1
+            self._order(
+                model=str(Path(directory).absolute()),
+                example=None if example is None else packed(example),
+                points=[asdict(point) for point in points],
+            )
 
     def finish(self, status: Status, *, deadline: float = FINISH_SECONDS) -> TrackingReport:
         """Send what is left, give the run its last status, and say how it went.
@@ -158,230 +174,119 @@ class Tracker:
         longer than 5 s. A second call returns the same report.
         """
         if self._report is None:
-            self._status = status
-            self._finishing.set()
-            self._wake.set()
-            self._wait(deadline)
-            self._report = self._sum_up()
-            if self._report.message != self._refused:  # which has been told
-                self._tell("the end", self._report.message)
+            self._order(finish=status, deadline=deadline)
+            in_time = self._silent.wait(deadline + START_SECONDS)
+            self._report = self._answered or self._without_an_answer(in_time, deadline)
+            self._end()
         return self._report
 
-    def _wait(self, deadline: float) -> None:
-        patience = mlflow_uri.answer_seconds()
-        limit = clock.monotonic() + deadline
-        while not self._done.wait(0.05):
-            since, now = self._request_since, clock.monotonic()
-            if since is not None and now - since > patience:
-                self._trouble = f"no answer within {patience:g} s"
-            elif now > limit:
-                self._trouble = f"not done {deadline:g} s after the end of the run"
-            else:
-                continue
-            self._given_up = True
-            return
+    def _order(self, **order: Any) -> None:
+        self._orders.put(order)
 
-    def _upload(self, upload: Callable[[MlflowRun], object]) -> None:
-        self._uploads.append(upload)
-        self._wake.set()
+    # The process.
 
-    def _sum_up(self) -> TrackingReport:
-        run, missing = self._run, self._logged - self._sent
-        whole = self._ended and not missing and not self._uploads
-        message = self._refused if whole else self._what_is_missing(missing)
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        environment = os.environ.copy()
+        # The same minidl, wherever this one was imported from.
+        home = str(Path(minidl.__file__).resolve().parent.parent)
+        known = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([home, *([known] if known else [])])
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "minidl.train.tracking.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+            )
+        except OSError as error:
+            self.trouble = f"its process cannot be started: {error.strerror or error}"
+            return None
+
+    def _write(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has died, which the reader tells
+            while (order := self._orders.get()) is not None:
+                self._process.stdin.write(json.dumps(order, default=float).encode() + b"\n")
+                if self._orders.empty():
+                    self._process.stdin.flush()
+        with suppress(OSError):
+            self._process.stdin.close()
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        with self._process.stdout as answers:
+            for line in answers:
+                self._hear(json.loads(line))
+        status = self._process.wait()
+        if self._answered is None:
+            self.trouble = f"its process ended with status {status}"
+            if self._report is None:
+                self._say(
+                    f"the process that tracks this run in MLflow ended with status {status}; the "
+                    "training goes on, and its journal (metrics.jsonl) has everything"
+                )
+        self._silent.set()
+
+    def _hear(self, answer: dict[str, Any]) -> None:
+        if "say" in answer:
+            self._say(answer["say"])
+        elif "report" in answer:
+            self._answered = TrackingReport(**answer["report"])
+            self._silent.set()
+        else:
+            self.run_id, self._experiment_id = answer["run"]
+            self.sent, self.trouble = answer["sent"], answer["trouble"]
+
+    def _without_an_answer(self, in_time: bool, deadline: float) -> TrackingReport:
+        if not in_time:
+            self.trouble = f"not done {deadline:g} s after the end of the run"
+        missing = self._logged - self.sent
+        known = self.run_id is not None
+        message = what_is_missing(
+            self._uri,
+            self._record,
+            known=known,
+            points=missing,
+            uploads=self._uploads,
+            trouble=self.trouble,
+        )
+        self._say(message)
         return TrackingReport(
-            run_id=run.run_id if run else None,
-            experiment_id=run.experiment_id if run else None,
-            model_id=run.model_id if run else None,
+            run_id=self.run_id,
+            experiment_id=self._experiment_id,
+            model_id=None,
             uri=self._uri,
-            status="unavailable" if run is None else "partial" if message else "complete",
+            status="partial" if known else "unavailable",
             message=message,
-            points_sent=self._sent,
+            points_sent=self.sent,
             points_missing=missing,
         )
 
-    def _what_is_missing(self, points: int) -> str:
-        where = mlflow_uri.redacted(self._uri)
-        place = shlex.quote(str(self._record.parent)) if self._record else "RUN"
-        repair = f"`minidl sync {place}` sends it from the run directory, which has everything"
-        if self._run is None:
-            return f"MLflow at {where} has nothing of this run ({self._trouble}); {repair}"
-        parts = [
-            f"{count:,} {name if count == 1 else name + 's'}"
-            for count, name in ((points, "point"), (len(self._uploads), "upload"))
-            if count
-        ]
-        lacks = " and ".join(parts) or "the end"
-        return f"MLflow at {where} lacks {lacks} of this run ({self._trouble}); {repair}"
-
-    # What the thread does.
-
-    def _main(self) -> None:
+    def _end(self) -> None:
+        """Let the process go: it ends with its input, and is not waited for long."""
+        self._orders.put(None)
+        if self._process is None:
+            return
         try:
-            from tenacity import Retrying, sleep_using_event, stop_when_event_set, wait_exponential
-
-            persistently = Retrying(
-                wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
-                sleep=sleep_using_event(self._finishing),
-                stop=stop_when_event_set(self._finishing),
-                before_sleep=self._fail,
-                reraise=True,
-            )
-            while True:
-                persistently(self._advance)
-                self._recover()
-                if self._ended:
-                    return
-                self._wake.wait(FLUSH_SECONDS)
-                self._wake.clear()
-        except Exception as error:  # tracking never stops a training
-            self._trouble = mlflow_client.first_line(error)
-            self._end_all_the_same()
-        finally:
-            self._done.set()
-
-    def _advance(self) -> None:
-        """Do what is to be done now. It may fail anywhere, and is then simply called again."""
-        # Read first: what was logged before finish() is sent below.
-        status = self._status
-        run = self._run = self._run or self._open()
-        if not self._described:
-            self._describe(run)
-            self._described = True
-        self._sample(run)
-        self._send(run)
-        if status is not None:
-            self._register(run, status)
-            run.end(status)
-            self._ended = True
-
-    def _open(self) -> MlflowRun:
-        # Asked before MLflow is imported: a server that is not there is known of at once.
-        if reason := mlflow_uri.why_no_answer(self._uri, mlflow_uri.answer_seconds()):
-            raise NotSentError(reason)
-        mlflow_client.prepare_environment()
-        run = MlflowRun(
-            self._uri,
-            self._settings.experiment,
-            self._description,
-            record=RunRecord.read(self._record) if self._record else None,
-            adopt=self._adopt,
-            parent=self._settings.parent_run_id,
-            call=self._call,
-        )
-        if self._record:
-            with suppress(OSError):  # without it the run is found by its tag
-                run.record(self._uri, self._description.uid).write(self._record)
-        if self._adopt not in (None, run.run_id) and run.is_new:
-            self._tell(
-                "adopt",
-                f"MLFLOW_RUN_ID names run {self._adopt}, which {mlflow_uri.redacted(self._uri)} "
-                f"does not have or another training uses; this training is run {run.run_id}",
-            )
-        if not run.is_new:
-            journal = [
-                point
-                for metrics, step, time in tuple(self._points)
-                for point in points_of(metrics, step=step, time=time)
-            ]
-            self._known = KnownPoints(run.known_points(), journal)
-        return run
-
-    def _describe(self, run: MlflowRun) -> None:
-        if cut := run.send_params(self._description.params):
-            self._tell(
-                "cut",
-                f"MLflow takes no longer names than {LONGEST_NAME} characters, nor "
-                f"values than {mlflow_client.LONGEST_PARAM}; it was given a part of "
-                f"{', '.join(name[:60] for name in cut)}",
-            )
-        run.send_datasets(self._description.datasets)
-        if self._settings.system_metrics:
-            if system_metrics.psutil_available():
-                self._sampler = system_metrics.SystemSampler()
-                self._next_sample = clock.monotonic() + SYSTEM_SECONDS
-            else:
-                self._tell("psutil", "system metrics need psutil: pip install 'minidl[mlflow]'")
-
-    def _sample(self, run: MlflowRun) -> None:
-        if self._sampler is not None and clock.monotonic() >= self._next_sample:
-            self._next_sample = clock.monotonic() + SYSTEM_SECONDS
-            now = clock.time()
-            # Seconds since the run began: a resumed run's samples come after those it has.
-            step = max(0, round(now - run.started / 1000))
-            self._samples += points_of(self._sampler.sample(), step=step, time=now)
-
-    def _send(self, run: MlflowRun) -> None:
-        for _ in range(len(self._points)):
-            metrics, step, time = self._points.popleft()
-            points = points_of(metrics, step=step, time=time)
-            lacking = [point for point in points if self._known.lack(point)]
-            self._pending += lacking
-            self._sent += len(points) - len(lacking)
-        for arrived in run.send_points(tuple(self._pending)):
-            del self._pending[:arrived]
-            self._sent += arrived
-        for arrived in run.send_points(tuple(self._samples)):
-            for _ in range(arrived):
-                self._samples.popleft()
-        while self._uploads:
-            try:
-                self._uploads[0](run)
-            except NotSentError as problem:
-                self._refuse(problem)
-            self._uploads.popleft()
-
-    def _register(self, run: MlflowRun, status: Status) -> None:
-        if self._settings.registered_model and run.model_id and status == "FINISHED":
-            try:
-                register(run, self._settings.registered_model, self._settings.alias)
-            except NotSentError as problem:
-                self._refuse(problem)
-
-    def _refuse(self, problem: NotSentError) -> None:
-        self._refused = self._refused or f"MLflow: {problem}"
-        self._tell("refused", self._refused)
-
-    def _end_all_the_same(self) -> None:
-        """Try once to give a run that was begun its true status, whatever else it lacks."""
-        if self._run is not None and self._status is not None:
-            # A failure here is no news: the user will be told of the one before.
-            with suppress(Exception):
-                self._run.end(self._status)
-                self._ended = True
-
-    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make one request, marked as begun, so that finish() can tell that nobody answers."""
-        if self._uri.startswith(("http://", "https://")):
-            self._request_since = clock.monotonic()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            self._request_since = None
-
-    def _fail(self, attempt: RetryCallState) -> None:
-        """Note why a try failed, and tell of the first."""
-        error = attempt.outcome.exception() if attempt.outcome else None
-        self._trouble = mlflow_client.first_line(error) if error else "unknown"
-        where = mlflow_uri.redacted(self._uri)
-        self._tell(
-            "outage",
-            f"MLflow at {where} is not available ({self._trouble}); the training goes on, its "
-            "journal (metrics.jsonl) has everything, and MLflow is tried again",
-        )
-
-    def _recover(self) -> None:
-        if self._trouble and not self._given_up:
-            self._trouble = ""
-            where = mlflow_uri.redacted(self._uri)
-            self._tell("recovery", f"MLflow at {where} is available again and has caught up")
-
-    def _tell(self, what: str, message: str) -> None:
-        """Pass a message on, the first of its kind; those that follow say the same."""
-        if what not in self._told:
-            self._told.add(what)
-            self._say(message)
+            self._process.wait(1.0 if self._answered else 0.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _say(self, message: str) -> None:
         with suppress(Exception):  # a broken terminal is no reason to stop either
             self._on_message(message)
+
+
+def packed(array: Any) -> str:
+    """Return an array as text, which `unpacked` reads."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def unpacked(text: str) -> Any:
+    """Return the array that `packed` wrote."""
+    return np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)

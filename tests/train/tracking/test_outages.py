@@ -20,8 +20,7 @@ pytestmark = MLFLOW_MARKS
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Short waits between tries, and two seconds for an answer."""
-    monkeypatch.setattr(tracking, "FIRST_WAIT", 0.1)
-    monkeypatch.setattr(tracking, "LONGEST_WAIT", 0.4)
+    monkeypatch.setattr(tracking.Tracker, "waits", (0.1, 0.4))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
 
 
@@ -62,10 +61,10 @@ def test_down_at_the_start_then_killed_and_back(track, messages, mortal_server):
     wait_until(lambda: len(messages) == 2)
     mortal_server.kill()
     log(tracker, range(50, 80))
-    wait_until(lambda: tracker._trouble)
+    wait_until(lambda: tracker.trouble)
     mortal_server.start()
     log(tracker, range(80, 100))
-    wait_until(lambda: tracker._sent == 100)
+    wait_until(lambda: tracker.sent == 100)
     assert_caught_up(mortal_server.uri, tracker.finish("FINISHED"), messages, 100)
 
 
@@ -75,7 +74,7 @@ def test_killed_for_good_in_mid_run_and_repaired(track, train, mortal_server, tm
     kill = tracking.Tracker.artifact  # called when the training has ended and the files are sent
 
     def kill_first(self, *arguments):
-        wait_until(lambda: self._sent > 0)
+        wait_until(lambda: self.sent > 0)
         mortal_server.kill()
         kill(self, *arguments)
 
@@ -104,7 +103,7 @@ def test_frozen_and_thawed(track, messages, postgresql_server):
     server = postgresql_server
     tracker = track(server.uri)
     log(tracker, range(50))
-    wait_until(lambda: tracker._sent == 50)
+    wait_until(lambda: tracker.sent == 50)
     server.freeze()
     try:
         log(tracker, range(50, 100))
@@ -118,7 +117,7 @@ def test_frozen_and_thawed(track, messages, postgresql_server):
 def test_frozen_at_the_end(track, messages, mlflow_server, tmp_path):
     tracker = track(mlflow_server.uri, record=tmp_path / "tracking.json")
     log(tracker, range(1))
-    wait_until(lambda: tracker._sent == 1)
+    wait_until(lambda: tracker.sent == 1)
     mlflow_server.freeze()
     try:
         log(tracker, range(1, 3))
@@ -138,12 +137,12 @@ def test_frozen_at_the_end(track, messages, mlflow_server, tmp_path):
 def test_a_full_disk(track, messages, mlflow_server):
     tracker = track(mlflow_server.uri)
     log(tracker, range(50))
-    wait_until(lambda: tracker._sent == 50)
+    wait_until(lambda: tracker.sent == 50)
     mlflow_server.fill_disk()
     try:
         log(tracker, range(50, 2000))
         wait_until(lambda: messages)
-        assert tracker._sent < 2000
+        assert tracker.sent < 2000
     finally:
         mlflow_server.free_disk()
     wait_until(lambda: len(messages) == 2)
@@ -155,7 +154,7 @@ def test_the_servers_database_goes_and_comes_back(
 ):
     tracker = track(postgresql_server.uri)
     log(tracker, range(50))
-    wait_until(lambda: tracker._sent == 50)
+    wait_until(lambda: tracker.sent == 50)
     postgresql_database.stop()
     try:
         log(tracker, range(50, 100))

@@ -24,7 +24,6 @@ from minidl.train.tracking import (
     TrackingSettings,
     require_mlflow,
 )
-from minidl.train.tracking import tracker as tracking
 from minidl.train.tracking.mlflow_uri import artifact_location, open_command, redacted, resolve_uri
 from minidl.train.tracking.points import mlflow_name
 
@@ -316,7 +315,7 @@ def test_an_experiment_is_shared_and_a_deleted_one_refused(track, messages, mlfl
 @with_mlflow
 def test_system_metrics(track, mlflow_uri, monkeypatch):
     pytest.importorskip("psutil")
-    monkeypatch.setattr(tracking, "SYSTEM_SECONDS", 0.0)
+    monkeypatch.setattr(Tracker, "sample_every", 0.0)
     report = track(mlflow_uri, settings={"system_metrics": True}).finish("FINISHED")
     found = client(mlflow_uri).get_run(report.run_id).data.metrics
     assert found["system/process_memory_usage_megabytes"] > 10
