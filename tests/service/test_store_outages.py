@@ -7,6 +7,7 @@ the database does.
 from __future__ import annotations
 
 import os
+import random
 import resource
 import signal
 import sqlite3
@@ -252,6 +253,25 @@ def test_postgresql_is_read_only(
     assert_nothing_lost(server_store, [known, submit(server_store)[0].id])
 
 
+@pytest.mark.slow
+def test_postgresql_disk_full(
+    open_store: Callable[..., Store], postgresql_url: str, postgresql_databases: PostgreSQLDatabases
+) -> None:
+    """Its process may let files grow no further than a segment of its log: a big row is too big."""
+    store = open_store(postgresql_url)  # patient: 20 MB take a moment
+    known = submit(store)[0].id
+    big = random.Random(0).randbytes(2**23 + 2**21).hex()
+
+    def limit(process: int) -> None:
+        command = f"prlimit --pid {process} --fsize={2**24}:"  # run by the server: it may
+        postgresql_databases.execute(f"COPY (SELECT 1) TO PROGRAM '{command}'")
+
+    with before_the_insert(store, limit):
+        refused(lambda: submit(store, config_text=big), "could not extend file", within=60)
+    store.database.engine.dispose()
+    assert_nothing_lost(store, [known, submit(store)[0].id])
+
+
 def test_postgresql_writer_that_went_to_sleep(server_store: Store, postgresql_url: str) -> None:
     """Another service, frozen in mid-transaction, is thrown out by the server's clock."""
     other = Database(postgresql_url, patience=PATIENCE)
@@ -309,6 +329,20 @@ def test_an_end_whose_commit_went_unanswered_is_said_again(
         ended = end()
     assert (ended.state, ended.retries_used, ended.run_seconds) == (JobState.QUEUED, 1, 2.0)
     assert [e.kind for e in store.events(job_id=job)].count("attempt_ended") == 1
+
+
+def test_options_of_the_address_are_kept(
+    postgresql_url: str, open_store: Callable[..., Store]
+) -> None:
+    """For example a schema of its own in a database that others use too."""
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA minidl")
+    store = open_store(f"{postgresql_url}?options=-csearch_path%3Dminidl")
+    submit(store)
+    with psycopg.connect(postgresql_url) as connection:
+        for schema, count in (("minidl", 1), ("public", 0)):
+            row = connection.execute(f"SELECT count(*) FROM {schema}.jobs").fetchone()
+            assert row == (count,)
 
 
 def test_messages_have_no_secret(postgresql_url: str, open_store: Callable[..., Store]) -> None:

@@ -119,6 +119,7 @@ def test_the_first_start_makes_one_admin(
 
 WRONG = [
     ({"user": " "}, "a token belongs to a user: the name is empty"),
+    ({"user": "service"}, "'service' is what events call the service itself"),
     ({"user": "a\nb"}, "the user has characters that cannot be printed"),
     ({"user": "x" * 201}, "the user has 201 characters, and 200 are allowed"),
     ({"ttl": 0.0}, "a token holds for a positive number of seconds, got 0.0"),

@@ -56,12 +56,13 @@ def postgresql_engine(url: URL, *, patience: float) -> Engine:
         "tcp_keepalives_interval": 5,
         "tcp_keepalives_count": 3,
     }
+    asked = url.normalized_query.get("options", ())  # for example a schema: kept
     engine = create_engine(
         url,
         connect_args={
             "connect_timeout": max(2, math.ceil(patience)),  # libpq takes 1 for 2
             "application_name": "minidl service",
-            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "options": " ".join([*asked, *(f"-c {k}={v}" for k, v in settings.items())]),
         },
         isolation_level="READ COMMITTED",
         pool_size=8,

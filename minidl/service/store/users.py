@@ -243,6 +243,8 @@ class Store:
         check_text("the label", label or "-")
         if not user.strip():
             raise ValueError("a token belongs to a user: the name is empty")
+        if user == "service":
+            raise ValueError("'service' is what events call the service itself: no user's name")
         if ttl is not None and not 0 < ttl < math.inf:
             raise ValueError(f"a token holds for a positive number of seconds, got {ttl}")
         with self.database.write() as transaction:
