@@ -47,7 +47,11 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import `minidl.explaining` when ``minidl.explain`` or ``minidl.draw`` is first asked for."""
+    """Import what is not always wanted when it is first asked for."""
+    if name == "compile":
+        from minidl.compiling import compile
+
+        return compile
     if name in ("explain", "draw"):
         from minidl import explaining
 
@@ -60,6 +64,7 @@ __all__ = [  # noqa: PLE0604
     "arange",
     "autograd",
     "checkpoint",
+    "compile",
     "custom_jvp",
     "custom_vjp",
     "derivative",

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl import numpy_protocols, ops
-from minidl.autograd import backward, reverse
-from minidl.autograd.primitive import Array, Box, plain
+from minidl.autograd import backward, recording, reverse
+from minidl.autograd.primitive import Array, Box, constant, plain
 from minidl.autograd.reverse import EAGER, Leaf, RemovableHandle
 from minidl.methods import Methods
 from minidl.ops.shape import unpack
@@ -39,6 +39,8 @@ class _Retained:
 
 def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
     """Make an array of what a user gave; floats from Python have single precision."""
+    if isinstance(data, Box) and data.level.serial < 0:  # a recording's stand-in for an array
+        return data if dtype is None else data.astype(dtype)  # type: ignore[attr-defined, return-value]
     if isinstance(data, Box):
         if data.trace is not None:
             raise TypeError(
@@ -142,6 +144,8 @@ class Tensor(Methods):
     __hash__ = object.__hash__  # by identity, as == is elementwise
 
     def __repr__(self) -> str:
+        if recording.open_recordings:
+            recording.refuse("its repr")
         array = np.asarray(_bottom(self))
         text = np.array2string(array, separator=", ", prefix="tensor(")
         notes = "" if array.dtype in (np.float32, np.int64, np.bool_) else f", dtype={array.dtype}"
@@ -207,7 +211,7 @@ class Tensor(Methods):
                     f"grad: wanted {self.dtype}{list(self.shape)}, "
                     f"got {gradient.dtype}{list(gradient.shape)}"
                 )
-        self.trace.grad = gradient
+        self.trace.assign(gradient)
 
     def backward(
         self,
@@ -285,9 +289,7 @@ class Tensor(Methods):
         """
         if not self.is_leaf or self.level is not EAGER:
             raise RuntimeError("copy_: only a leaf can be overwritten; detach() it first")
-        self.value[...] = plain(source, "copy_()")
-        if self.trace is not None:
-            self.trace.touch()
+        recording.run(_overwrite, self, source)
         return self
 
     # ---- out of the graph ------------------------------------------------------------------
@@ -306,6 +308,8 @@ class Tensor(Methods):
                 "the graph; call .detach().numpy(), or use minidl's functions (NumPy's accept "
                 "Tensors where minidl has their derivative)"
             )
+        if recording.open_recordings:
+            recording.refuse("numpy()")
         value = self.level.one_value(self.value, "numpy()")
         return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
 
@@ -332,6 +336,8 @@ class Tensor(Methods):
         return plain(self, "tolist()").tolist()
 
     def __bool__(self) -> bool:
+        if recording.open_recordings and self.level is EAGER and self.numel() == 1:
+            return bool(constant(self))  # a condition of what is recorded
         return bool(self.item())
 
     def __float__(self) -> float:
@@ -386,6 +392,12 @@ def _bottom(value: Any) -> Any:
     while isinstance(value, Box):
         value = value.value
     return value
+
+
+def _overwrite(tensor: Tensor, source: Any) -> None:
+    tensor.value[...] = plain(source, "copy_()")
+    if tensor.trace is not None:
+        tensor.trace.touch()
 
 
 def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:

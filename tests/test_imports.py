@@ -53,11 +53,12 @@ ARROWS: dict[str, set[str]] = {
     "nn": {"ops", "tensor", "autograd", "arguments"},
     "explaining": {"autograd", "ops", "nn"},
     "onnx": {"autograd", "nn", "tensor", "__init__"},
+    "compiling": {"autograd", "ops", "kernels", "optim", "tensor"},
     "profiling": {"autograd", "nn", "optim", "tensor"},
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments"},
-    "__init__": {"autograd", "ops", "tensor", "fft", "linalg", "special", "explaining"},
+    "__init__": {"autograd", "ops", "tensor", "fft", "linalg", "special", "explaining", "compiling"},
     "train": {
         "models",
         "onnx",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import anomaly
+from minidl.autograd import anomaly, recording
 from minidl.autograd.primitive import Box, Level, Primitive, Together, as_array, box, no_grad
 from minidl.autograd.reverse import EAGER, Hooks, Leaf, Node
 
@@ -189,9 +189,11 @@ def _watched_rule(i: int, node: Node, gradient: Any, args: list[Any], out: Any) 
 
 def call_hooks(hooks: Hooks, cotangent: Any) -> Any:
     """Show a gradient to the functions registered for it, and return what they make of it."""
+    if hooks and recording.open_recordings:
+        recording.refuse("a hook on a gradient")
     for hook in list(hooks.values()):
         gradient = conjugate(cotangent)
-        shown = gradient if isinstance(gradient, Box) else box(gradient, EAGER, None)
+        shown = box(gradient, EAGER, None) if _below(gradient) else gradient
         result = hook(shown)
         if result is None:
             continue
@@ -200,8 +202,13 @@ def call_hooks(hooks: Hooks, cotangent: Any) -> Any:
                 f"a hook returned {getattr(result, 'shape', result)!r} in place of a gradient of "
                 f"shape {cotangent.shape}; return None to leave it as it is"
             )
-        cotangent = conjugate(unwrapped(result) if not isinstance(cotangent, Box) else result)
+        cotangent = conjugate(unwrapped(result) if _below(cotangent) else result)
     return cotangent
+
+
+def _below(gradient: Any) -> bool:
+    """Whether a gradient lies below the outermost level: an array, or what stands for one."""
+    return not isinstance(gradient, Box) or gradient.level.serial < 0
 
 
 def unwrapped(value: Any) -> Any:

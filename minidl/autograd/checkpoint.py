@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import recording
 from minidl.autograd.backward import pull_back
 from minidl.autograd.primitive import (
     Box,
@@ -61,6 +62,8 @@ def generator(rng: np.random.Generator | None) -> np.random.Generator:
     draws = _draws.get()
     if draws is not None:
         return draws.take(rng)
+    if recording.open_recordings and (recorder := recording.current()) is not None:
+        return recorder.draws(rng)
     return np.random.default_rng() if rng is None else rng
 
 
@@ -84,6 +87,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> minidl.grad(lambda x: minidl.checkpoint(block, x))(0.5) == minidl.grad(block)(0.5)
     np.True_
     """
+    recording.refuse("minidl.checkpoint")
     segment = _Segment(function, args, kwargs)
     result = segment.run()
     number = iter(range(len(list(leaves(result)))))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import recording
 from minidl.autograd.backward import conjugate, unwrapped
 from minidl.autograd.batch import BatchLevel, vmap
 from minidl.autograd.forward import ForwardLevel
@@ -68,6 +69,7 @@ class _Custom:
         update_wrapper(self, function)
 
     def __call__(self, *args: Any) -> Any:
+        recording.refuse(f"a function with a derivative of its own ({self.name})")
         level = _highest(args)
         if level is None:
             return self.function(*args)

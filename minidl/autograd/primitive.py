@@ -26,7 +26,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from minidl.autograd import anomaly
+from minidl.autograd import anomaly, recording
 
 Array: TypeAlias = NDArray[Any]
 Rule: TypeAlias = Callable[..., Any]
@@ -71,6 +71,10 @@ class Level:
         """
         return value
 
+    def as_array(self, value: Any) -> Any:
+        """Return a box of this level whose value is an array; only a recording holds others."""
+        return value
+
     def check_open(self, primitive: Primitive) -> None:
         """Raise where a value has outlived the transform that made it.
 
@@ -112,7 +116,20 @@ def box(value: Any, level: Level, trace: Any) -> Any:
 
 def as_array(value: Any) -> Any:
     """Keep arrays arrays: NumPy turns 0-d results into scalars, which forget that they were."""
-    return value if isinstance(value, (np.ndarray, Box)) else np.asarray(value)
+    if isinstance(value, np.ndarray):
+        return value
+    return value.level.as_array(value) if isinstance(value, Box) else np.asarray(value)
+
+
+def constant(value: Any) -> Any:
+    """Return what lies under the boxes of all transforms, for a look at it.
+
+    It is an ndarray, or in a recording what stands for one: a look at it becomes a condition of
+    what is replayed.
+    """
+    while isinstance(value, Box) and value.level.serial >= 0:
+        value = value.value
+    return value
 
 
 def plain(value: Any, what: str) -> Array:
@@ -123,6 +140,8 @@ def plain(value: Any, what: str) -> Array:
     TypeError
         The value differs over the examples of a `vmap`; ``what`` says what was wanted of it.
     """
+    if isinstance(value, Box) and recording.open_recordings:
+        recording.refuse(what)
     while isinstance(value, Box):
         value.level.left = what
         value = value.level.one_value(value.value, what)

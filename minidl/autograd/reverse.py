@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minidl.autograd import anomaly
+from minidl.autograd import anomaly, recording
 from minidl.autograd.primitive import (
     Array,
     Box,
@@ -101,12 +101,22 @@ class Leaf:
         self.buffer: Array | None = None
         self.hooks: Hooks | None = None
 
+    @recording.effect
+    def assign(self, gradient: Any) -> None:
+        """Put a gradient, or None, in the place of ``grad``."""
+        self.grad = gradient
+
     def touch(self) -> None:
         """Note that the leaf's array was overwritten: operations recorded before are now stale."""
         self.index = clock()
 
     def accumulate(self, gradient: Any, owned: bool) -> None:
         """Add ``gradient`` to ``grad``, in place where that is safe."""
+        if recording.open_recordings and (recorder := recording.current()) is not None:
+            if isinstance(gradient, Box) and gradient.trace is not None:
+                recorder.refuse("backward(create_graph=True)")
+            recorder.effect(Leaf.accumulate, (self, gradient, owned), {})
+            return
         if self.grad is None:
             if isinstance(gradient, Box):
                 # A constant may be the caller's own; it is copied, so that it can be added to.
@@ -150,6 +160,8 @@ class ReverseLevel(Level):
         if serial:
             self.check_open(primitive)
             out = as_array(primitive(*values, **params))
+        elif recording.open_recordings and (recorder := recording.current()) is not None:
+            out = recorder.apply(primitive, args, values, params)
         else:
             try:
                 out = primitive.value(*values, **params) if params else primitive.value(*values)

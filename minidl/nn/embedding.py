@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl.arguments import Positive, Size, checked
-from minidl.autograd.primitive import plain
+from minidl.autograd import recording
+from minidl.autograd.primitive import constant, plain
 from minidl.nn import functional, init
 from minidl.nn.module import Module, Parameter
 from minidl.ops.shape import shape_of
@@ -35,8 +36,14 @@ def _shorten(weight: Any, input: Any, max_norm: float | None, norm_type: float) 
     """Scale the rows that are looked up, in place, so that their norm is at most ``max_norm``."""
     if max_norm is None:
         return
-    named = np.unique(plain(input, "an embedding with max_norm"))
-    table = weight.detach().numpy()
+    if recording.open_recordings:
+        recording.run(_shorten_rows, weight, constant(input), max_norm, norm_type)
+    else:
+        _shorten_rows(weight, plain(input, "an embedding with max_norm"), max_norm, norm_type)
+
+
+def _shorten_rows(weight: Any, input: Any, max_norm: float, norm_type: float) -> None:
+    named, table = np.unique(input), weight.detach().numpy()
     named = named[(named >= 0) & (named < len(table))]  # others are told by what comes next
     norms = np.linalg.norm(table[named], norm_type, axis=1, keepdims=True)
     scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)

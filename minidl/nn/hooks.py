@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from minidl.autograd import recording
 from minidl.autograd.custom import custom_vjp
 from minidl.autograd.reverse import RemovableHandle
 from minidl.tensor import Tensor
@@ -31,6 +32,8 @@ class ModuleHooks:
 
     def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the module's forward with its hooks around it."""
+        if any(self.kinds.values()):
+            recording.refuse(f"a hook of {type(module).__name__}")
         for hook in list(self.kinds["before"].values()):
             changed = hook(module, args)
             if changed is not None:

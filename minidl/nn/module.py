@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minidl.autograd import recording
 from minidl.autograd.reverse import RemovableHandle
 from minidl.nn.hooks import ModuleHooks
 from minidl.nn.places import CALLER, locate
@@ -81,6 +82,8 @@ class Module:
         An error that arises in it says in which module, and what that was given.
         """
         hooks = self.__dict__.get("_hooks")
+        if recording.open_recordings:
+            recording.note(self)
         try:
             if hooks is None:
                 return self.forward(*args, **kwargs)

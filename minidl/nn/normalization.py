@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl.arguments import Fraction, Positive, Size, checked
+from minidl.autograd import recording
 from minidl.nn import expect, functional
 from minidl.nn.function_module import FunctionModule
 from minidl.nn.module import Buffer, Module, Parameter
@@ -53,10 +54,8 @@ class _ChannelNorm(Module):
         """Count a batch, and return its weight in the running statistics."""
         if self.num_batches_tracked is None:
             return 0.0
-        self.num_batches_tracked.value += 1
-        if self.momentum is None:  # a plain average over all batches
-            return 1.0 / float(self.num_batches_tracked.value)
-        return self.momentum
+        weight: float = recording.run(_counted, self.num_batches_tracked, self.momentum)
+        return weight
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -64,6 +63,12 @@ class _ChannelNorm(Module):
         parts += ["affine=False"] if self.weight is None else []
         parts += ["track_running_stats=False"] if self.running_mean is None else []
         return ", ".join(parts)
+
+
+def _counted(batches: Buffer, momentum: float | None) -> float:
+    batches.value += 1
+    # Without momentum, a plain average over all batches.
+    return 1.0 / float(batches.value) if momentum is None else momentum
 
 
 class _BatchNorm(_ChannelNorm):

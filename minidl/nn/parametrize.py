@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minidl.arguments import Positive, Size, checked
-from minidl.autograd import no_grad
-from minidl.autograd.primitive import plain
+from minidl.autograd import no_grad, recording
+from minidl.autograd.primitive import constant, plain
 from minidl.nn.containers import ModuleDict
 from minidl.nn.module import Buffer, Module, Parameter
 from minidl.ops.elementwise import sqrt as square_root
@@ -220,10 +220,16 @@ class _SpectralNorm(Module):
     def forward(self, weight: Any) -> Any:
         """Return the weight with largest singular value (about) 1."""
         matrix = self._matrix(weight)
-        if self.training:
+        if self.training and recording.open_recordings:
+            recording.run(self._iterate, constant(matrix), self.steps)
+        elif self.training:
             self._iterate(plain(matrix, "spectral_norm"), self.steps)
-        u, v = self._u.value.copy(), self._v.value.copy()
+        u, v = (recording.run(_copied, buffer) for buffer in (self._u, self._v))
         return weight / matmul(u, matmul(matrix, v))
+
+
+def _copied(buffer: Buffer) -> Any:
+    return buffer.value.copy()
 
 
 def weight_norm(module: M, name: str = "weight", dim: int = 0) -> M:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Box, Primitive, primitive
+from minidl.autograd.primitive import Array, Primitive, constant, primitive
 from minidl.ops.arithmetic import eq, ne, where
 from minidl.ops.batching import folded
 from minidl.ops.indexing import getitem
@@ -167,9 +167,7 @@ def _by_rows(name: str, x: Any, target: Any) -> tuple[Any, Any, tuple[int, ...]]
 
 def _check_labels(name: str, labels: Any, classes: int, ignore: int) -> tuple[Any, Any]:
     """Labels with ignored ones made 0, and where they count (None: everywhere)."""
-    known = labels
-    while isinstance(known, Box):  # under vmap: those of all examples
-        known = known.value
+    known = constant(labels)  # under vmap: those of all examples
     if known.dtype.kind not in "iu":
         raise TypeError(f"{name}: class indices must be integers, got {known.dtype}")
     ignored = known == ignore

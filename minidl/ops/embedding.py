@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Box, plain
+from minidl.autograd.primitive import Array, Primitive, constant, plain, primitive
 from minidl.ops.arithmetic import eq, logical_and, logical_not, ne, where
 from minidl.ops.einsum import einsum
 from minidl.ops.elementwise import stop_gradient
@@ -40,9 +40,7 @@ def one_hot(labels: Any, num_classes: int = -1) -> Any:
     """
     if not hasattr(labels, "dtype"):
         labels = np.asarray(labels)
-    known = labels
-    while isinstance(known, Box):  # under vmap: those of all examples
-        known = known.value
+    known = constant(labels)  # under vmap: those of all examples
     if known.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels must be integers, got {known.dtype}")
     if num_classes == -1 and not known.size:
@@ -81,9 +79,7 @@ def embedding(
             raise IndexError(f"embedding: padding_idx {padding_idx} is not one of {rows} rows")
         fixed = np.arange(rows)[:, None] == padding_idx % rows
         weight = where(fixed, stop_gradient(weight), weight)
-    known = input
-    while isinstance(known, Box):  # under vmap: those of all examples
-        known = known.value
+    known = constant(input)  # under vmap: those of all examples
     if known.size and (known.min() < 0 or known.max() >= rows):
         raise IndexError(
             f"embedding: indices {known.min()} to {known.max()} do not fit {rows} rows, 0 to "
@@ -100,11 +96,18 @@ def embedding(
 
 def _by_frequency(found: Any, named: Any, input: Any, rows: int) -> Any:
     """Divide the gradient of each row in ``found`` by how often ``input`` names it."""
-    known = plain(input, "scale_grad_by_freq")
-    counts = np.maximum(np.bincount(known.reshape(-1), minlength=rows), 1)
-    share = (1.0 / counts).astype(found.dtype)[plain(named, "scale_grad_by_freq")]
+    share = _shares(input, named, rows=rows, dtype=found.dtype)
     scaled = found * share[..., None]
     return stop_gradient(found) + (scaled - stop_gradient(scaled))
+
+
+def _shares_of_rows(input: Array, named: Array, *, rows: int, dtype: Any) -> Array:
+    counts = np.maximum(np.bincount(input.reshape(-1), minlength=rows), 1)
+    return (1.0 / counts).astype(dtype)[named]
+
+
+# For each of the rows in ``named``, 1 over how often ``input`` names it.
+_shares: Primitive = primitive("shares_of_rows", _shares_of_rows)
 
 
 def _require_integers(name: str, input: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from minidl.autograd.primitive import Box
+from minidl.autograd.primitive import constant
 from minidl.ops.activation import logsigmoid, softplus
 from minidl.ops.arithmetic import gt, le, lt, where
 from minidl.ops.elementwise import abs, exp, log, square, stop_gradient
@@ -164,8 +164,7 @@ def binary_cross_entropy(
 
 
 def _require_probabilities(name: str, x: Any) -> None:
-    while isinstance(x, Box):
-        x = x.value
+    x = constant(x)
     wrong = (x < 0) | (x > 1)  # NaN is neither: anomaly mode tells where that came from
     if np.any(wrong):
         found = np.asarray(x)[wrong].flat[0]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, plain, primitive
+from minidl.autograd import recording
+from minidl.autograd.primitive import Array, Primitive, constant, plain, primitive
 from minidl.ops.batching import along
 from minidl.ops.elementwise import rsqrt, sqrt, square
 from minidl.ops.lengths import vector_norm
@@ -95,8 +96,14 @@ def _update(running: Any, batch: Any, momentum: float, scale: float = 1.0) -> No
     """Move a running statistic in place; it is a constant to every transform."""
     if running is None:
         return
-    found = plain(batch, "batch_norm's running statistics").reshape(-1)
-    running.value += momentum * (scale * found - running.value)
+    if recording.open_recordings:
+        recording.run(_move, running, constant(batch), momentum, scale)
+    else:
+        _move(running, plain(batch, "batch_norm's running statistics"), momentum, scale)
+
+
+def _move(running: Any, found: Array, momentum: float, scale: float) -> None:
+    running.value += momentum * (scale * found.reshape(-1) - running.value)
 
 
 def _last_axes(name: str, x: Any, normalized_shape: Sequence[int]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Box, Primitive, primitive
+from minidl.autograd.primitive import Array, Primitive, constant, primitive
 from minidl.ops.decompositions import svdvals
 from minidl.ops.diagonals import tril
 from minidl.ops.elementwise import log
@@ -294,9 +294,7 @@ def matrix_exp(x: Any) -> Any:
         ``x`` is not square.
     """
     n, _ = matrix("matrix_exp", x, square=True)
-    known = x
-    while isinstance(known, Box):
-        known = known.value
+    known = constant(x)
     largest = float(np.abs(known).sum(-2).max(initial=0.0))
     halvings = max(0, math.ceil(math.log2(largest / _THETA))) if largest > _THETA else 0
     x = x * 0.5**halvings

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.arguments import Probability, checked
 from minidl.autograd import no_grad
+from minidl.autograd.recording import effect
 from minidl.tensor import Tensor
 
 
@@ -56,6 +57,7 @@ class AveragedModel:
             found |= {name: buffer for name, buffer in buffers if buffer.dtype.kind == "f"}
         return found
 
+    @effect
     def update(self) -> None:
         """Take in the model as it stands; call it after ``optimizer.step()``."""
         tensors = self._tensors()

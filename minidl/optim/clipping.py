@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.arguments import NonNegative, Positive, checked
 from minidl.autograd.primitive import Array
+from minidl.autograd.recording import effect
 from minidl.tensor import Tensor
 
 
@@ -19,6 +20,7 @@ def gradients_of(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
     return [p.grad.detach().numpy() for p in given if p.grad is not None]
 
 
+@effect
 @checked
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: Positive, norm_type: Positive = 2.0
@@ -55,6 +57,7 @@ def clip_grad_norm_(
     return norm
 
 
+@effect
 @checked
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: Positive) -> None:
     """Hold every element of all gradients within -clip_value..clip_value, in place.
@@ -68,6 +71,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: Positive
         np.clip(gradient, -clip_value, clip_value, out=gradient)
 
 
+@effect
 @checked
 def clip_each_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: Positive) -> None:
     """Scale each gradient by itself so that its 2-norm is at most ``max_norm``, in place.
@@ -83,6 +87,7 @@ def clip_each_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: Positi
             gradient *= max_norm / norm
 
 
+@effect
 @checked
 def clip_grad_adaptive_(
     parameters: Tensor | Iterable[Tensor], clip_factor: Positive = 0.01, eps: NonNegative = 1e-3

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, get_type_hints
 import numpy as np
 
 from minidl import arguments
+from minidl.autograd.recording import effect
 from minidl.optim.flat import FlatParameters, Segment
 from minidl.tensor import Tensor
 
@@ -127,6 +128,7 @@ class Optimizer:
         """Return state that follows from the step, for those who read `state_dict`."""
         return {}
 
+    @effect
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
 
@@ -146,6 +148,7 @@ class Optimizer:
                     self.update(segment, settings)
         return loss
 
+    @effect
     def zero_grad(self) -> None:
         """Forget all gradients. A gradient to be kept must be cloned: its memory is used again."""
         for group in self.param_groups:

@@ -10,11 +10,13 @@ import numpy as np
 
 from minidl.arguments import NonNegative, Positive, Size, checked
 from minidl.autograd.primitive import Array
+from minidl.autograd.recording import effect
 from minidl.optim.clipping import gradients_of
 from minidl.optim.optimizer import Optimizer
 from minidl.tensor import Tensor
 
 
+@effect
 @checked
 def add_grad_noise_(
     parameters: Tensor | Iterable[Tensor],
@@ -36,6 +38,7 @@ def add_grad_noise_(
         gradient += (std * rng.standard_normal(gradient.shape)).astype(gradient.dtype)
 
 
+@effect
 def centralize_grad_(parameters: Tensor | Iterable[Tensor]) -> None:
     """Take from each weight's gradient its mean over all axes but the first; vectors stay.
 
@@ -48,6 +51,7 @@ def centralize_grad_(parameters: Tensor | Iterable[Tensor]) -> None:
             gradient -= gradient.mean(axis=tuple(range(1, gradient.ndim)), keepdims=True)
 
 
+@effect
 def scale_grad_(parameters: Tensor | Iterable[Tensor], factor: float) -> None:
     """Multiply all gradients by a number: the mean of what several backward passes added up."""
     for gradient in gradients_of(parameters):
@@ -91,11 +95,13 @@ class Accumulate:
         """The optimizer's groups."""
         return self.optimizer.param_groups
 
+    @effect
     def zero_grad(self) -> None:
         """Forget the gradients, if none are being added up."""
         if self.count == 0:
             self.optimizer.zero_grad()
 
+    @effect
     def step(self) -> bool:
         """Count a backward pass; take the step if it was the last one. Return whether."""
         self.count += 1
@@ -166,10 +172,12 @@ class Lookahead:
         """The optimizer's groups."""
         return self.optimizer.param_groups
 
+    @effect
     def zero_grad(self) -> None:
         """Forget the gradients."""
         self.optimizer.zero_grad()
 
+    @effect
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step of the optimizer; every k-th time, move the slow weights and return there."""
         loss = self.optimizer.step(closure)

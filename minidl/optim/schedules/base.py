@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minidl.autograd.recording import effect
 from minidl.optim.optimizer import Optimizer
 
 
@@ -36,6 +37,7 @@ class Schedule:
         """Return the momentum of step ``step``; None where the schedule leaves it alone."""
         return None
 
+    @effect
     def set_step(self, step: int) -> None:
         """Set every group's rate for optimizer step ``step``."""
         self.last_step = step
@@ -47,6 +49,7 @@ class Schedule:
             elif momentum is not None:
                 group["momentum"] = momentum
 
+    @effect
     def step(self) -> None:
         """Go on to the next step; call it after ``optimizer.step()``."""
         self.set_step(self.last_step + 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from minidl.arguments import Count, NonNegative, Positive, checked
+from minidl.autograd.recording import effect
 from minidl.optim.optimizer import Optimizer
 from minidl.optim.schedules.base import Schedule
 
@@ -176,6 +177,7 @@ class ReduceLROnPlateau:
             return value < self.best - margin
         return value > self.best + margin
 
+    @effect
     def step(self, metrics: float) -> None:
         """Take in the metric of an epoch, and lower the rate if it is time."""
         self.last_epoch += 1
