@@ -104,7 +104,7 @@ def reached() -> set[int]:
         ops.qr(np.ones((3, 2)), "complete")
         linalg.svd(np.ones((3, 2)))
         # A gradient that is no derivative, as asked for, see tests/nn/test_embedding_settings.py.
-        ops.embedding(np.array([1, 0, 1]), np.ones((2, 1)), scale_grad_by_freq=True)
+        functional.embedding(np.array([1, 0, 1]), np.ones((2, 1)), scale_grad_by_freq=True)
     return seen
 
 
