@@ -58,7 +58,16 @@ ARROWS: dict[str, set[str]] = {
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments"},
-    "__init__": {"autograd", "ops", "tensor", "fft", "linalg", "special", "explaining", "compiling"},
+    "__init__": {
+        "autograd",
+        "ops",
+        "tensor",
+        "fft",
+        "linalg",
+        "special",
+        "explaining",
+        "compiling",
+    },
     "train": {
         "models",
         "onnx",
