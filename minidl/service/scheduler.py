@@ -37,7 +37,7 @@ from minidl.service.policy import verdict
 from minidl.service.records import Attempt, Job
 from minidl.service.retention import Retention
 from minidl.service.settings import ServiceSettings, make_durable_directory
-from minidl.service.states import Mode, StopReason
+from minidl.service.states import JobState, Mode, StopReason
 from minidl.service.store import (
     Leadership,
     LostLeadershipError,
@@ -56,6 +56,9 @@ POLL_SECONDS, REFRESH_SECONDS, IDLE_SECONDS = 0.2, 2.0, 5.0
 NOTE_SECONDS = 2.0
 #: Seconds until the database is tried again, doubled each time; until one asks to lead again.
 FIRST_WAIT, LONGEST_WAIT, LEAD_SECONDS = 0.2, 10.0, 2.0
+STUMBLE_SECONDS = 1.0
+#: After the grace of the attempts: until their ends are written down.
+SHUTDOWN_SECONDS = 10.0
 
 
 class Scheduler:
@@ -119,7 +122,12 @@ class Scheduler:
         """Work until ``stop`` is set; then have all attempts write a checkpoint, and end."""
         try:
             while not stop.is_set():
-                self._rest(self.tick(), stop)
+                try:
+                    seconds = self.tick()
+                except Exception as error:  # a mistake of ours; the next tick may do better
+                    log.exception("the scheduler stumbles")
+                    self.trouble, seconds = f"{type(error).__name__}: {error}", STUMBLE_SECONDS
+                self._rest(seconds, stop)
             self._shut_down()
         finally:
             self._ends.close()
@@ -298,7 +306,8 @@ class Scheduler:
         begun = read_record(watched.spec.files.begun)
         if begun is not None and not watched.begun_told:
             data = {name: begun.get(name) for name in ("how", "step", "reason")}
-            data |= {"state": job.state, "number": number}
+            state = job.state if job.state is JobState.CANCELLING else JobState.RUNNING
+            data |= {"state": state, "number": number}
             self.store.audit("begun", actor="service", job_id=job.id, data=data)
             watched.begun_told = True
         if not watched.is_at_its_run:
@@ -389,7 +398,7 @@ class Scheduler:
     def _shut_down(self) -> None:
         """Have all attempts write a checkpoint and end; their jobs wait in the queue."""
         self._closing = True
-        end = time.monotonic() + self.settings.grace + 10.0
+        end = time.monotonic() + self.settings.grace + SHUTDOWN_SECONDS
         while self._watched and time.monotonic() < end:
             seconds = self.tick()
             if self._store_due > time.monotonic():  # the reason cannot be written: it does no harm

@@ -1,4 +1,4 @@
-"""Jobs so small that a test can afford dozens: 200 images, one layer, a few steps.
+"""Jobs so small that a test can afford dozens: two small layers, a few steps on a few images.
 
 (PYTEST_DONT_REWRITE: test modules import it, before pytest does.)
 """
@@ -30,8 +30,7 @@ def config(*, steps: int = 4, seed: int = 7, **changes: Any) -> dict[str, Any]:
     """
     sections: dict[str, Any] = {
         "seed": seed,
-        # Of the 6,000 training images 5,700 are held out, and 50 of 300 make a batch.
-        "data": {"type": "MNISTSample", "batch_size": 50, "val_fraction": 0.95},
+        "data": {"type": "MNISTSample", "batch_size": 20, "val_fraction": 0.02},
         "model": {
             "type": "Sequential",
             "layers": [

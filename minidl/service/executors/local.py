@@ -187,8 +187,7 @@ class LocalExecutor:
         return own | set(_marked(_mark(spec)))
 
     def close(self) -> None:
-        """Nothing is held that a process's end would not free."""
-        self._processes.clear()
+        """Nothing is held that the end of this process would not free."""
 
 
 # ---- records and locks --------------------------------------------------------------------------
