@@ -98,7 +98,7 @@ def artifacts(
         from minidl.service.client import jobs
         from minidl.service.client.tables import print_files
 
-        found = jobs.files(service, jobs.find_job(service, job)["id"])
+        found, complete = jobs.files(service, jobs.find_job(service, job)["id"])
         if as_json:
             for one in found:
                 print_json(one)
@@ -106,6 +106,8 @@ def artifacts(
             print_files(found)
         else:
             print("no files yet")
+        if not complete:
+            note(f"there are more than these {len(found):,}")
 
 
 @job.command("download")
@@ -129,7 +131,7 @@ def download(
         from minidl.train.reports.terminal import file_size
 
         job_id = jobs.find_job(service, job)["id"]
-        wanted = jobs.chosen(jobs.files(service, job_id), path or [])
+        wanted = jobs.chosen(jobs.files(service, job_id)[0], path or [])
         directory = Path(job_id) if to is None else to
         total = 0
         for one in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,8 @@ def submit(
         "max_retries": max_retries,
     }
     key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
+        fail(f"--idempotency-key {key!r}: a key is up to 200 ASCII characters without blanks", 2)
     with failures(), needing_the_client():
         from minidl.service.client.config_text import config_text
 

@@ -46,7 +46,7 @@ class Connection:
     Parameters
     ----------
     patience
-        Seconds for which what can be sent again is.
+        Seconds for which what can be sent again is; by default ``PATIENCE``.
     say
         Told once a request when there is a reason to wait.
     """
@@ -55,22 +55,20 @@ class Connection:
         self,
         address: Address,
         *,
-        patience: float = PATIENCE,
+        patience: float | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.address = address
-        self.patience = patience
+        self.patience = PATIENCE if patience is None else patience
         self.say = say
         headers = {"Accept": "application/json"}
         if address.token is not None:
             headers["Authorization"] = f"Bearer {address.token}"
         # Redirects are not followed, so the token goes nowhere else. A proxy of the environment
-        # cannot reach this machine's own loopback address.
+        # cannot reach this machine's own loopback address: with a transport given, none is asked.
+        direct = httpx2.HTTPTransport() if address.on_this_machine else None
         self._http = httpx2.Client(
-            base_url=address.url,
-            headers=headers,
-            timeout=TIMEOUT,
-            trust_env=not address.on_this_machine,
+            base_url=address.url, headers=headers, timeout=TIMEOUT, transport=direct
         )
 
     def __enter__(self) -> Self:

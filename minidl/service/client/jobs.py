@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -91,13 +92,14 @@ def find_job(connection: Connection, text: str) -> Data:
 
 def log(connection: Connection, job: str) -> Iterator[str]:
     """Yield a job's log, as far as it goes now."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end in a character
     offset = 0
     while True:
         response = connection.request("GET", f"/v1/jobs/{job}/log", params={"offset": offset})
         after = int(response.headers["X-Next-Offset"])
+        yield decoder.decode(response.content, final=after <= offset)
         if after <= offset:
             return
-        yield response.text
         offset = after
 
 
@@ -138,15 +140,15 @@ def points(connection: Connection, job: str) -> list[Data]:
     while True:
         page = connection.get(f"/v1/jobs/{job}/metrics", {"after": after})
         found += page["points"]
-        if not page["points"] or page["next"] <= after:
+        if page.get("complete") or page["next"] <= after:
             return found
         after = page["next"]
 
 
-def files(connection: Connection, job: str) -> list[Data]:
-    """Return the files of a job's run."""
-    found: list[Data] = connection.get(f"/v1/jobs/{job}/artifacts")["files"]
-    return found
+def files(connection: Connection, job: str) -> tuple[list[Data], bool]:
+    """Return the files of a job's run, and whether those are all."""
+    page = connection.get(f"/v1/jobs/{job}/artifacts")
+    return page["files"], page.get("complete", True)
 
 
 def chosen(found: Sequence[Data], wanted: Sequence[str]) -> list[Data]:

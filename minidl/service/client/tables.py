@@ -7,6 +7,7 @@ this side may be older or newer than the service.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,8 +29,8 @@ def print_jobs(jobs: Sequence[Data], page: Page | None = None) -> None:
         "name": lambda job: str(job.get("name") or ""),
         "state": lambda job: str(job.get("state", "")),
         "owner": lambda job: str(job.get("owner", "")),
-        "epochs": epochs,
-        "time": lambda job: overview.duration(job.get("run_seconds") or None),
+        "done": done,
+        "time": lambda job: overview.duration(_run_seconds(job)),
         "submitted": lambda job: moment(job.get("created_at")),
         "": outcome,
     }
@@ -57,8 +58,7 @@ def print_job(
 
 def facts(job: Data) -> dict[str, str]:
     """Return what is known of a job, a name and a text each; what is not known is not there."""
-    result, mlflow = job.get("result") or {}, job.get("mlflow") or {}
-    best, place = number(result.get("best")), job.get("queue_position")
+    mlflow, place = job.get("mlflow") or {}, job.get("queue_position")
     found = {
         "state": str(job.get("state", "")) + (f" (place {place} in the queue)" if place else ""),
         "name": str(job.get("name") or ""),
@@ -69,18 +69,35 @@ def facts(job: Data) -> dict[str, str]:
         "submitted": moment(job.get("created_at"), seconds=True),
         "started": moment(job.get("started_at"), seconds=True),
         "ended": moment(job.get("ended_at"), seconds=True),
-        "time": overview.duration(job.get("run_seconds") or None),
+        "files": f"removed {moment(job['files_removed_at'])}"
+        if job.get("files_removed_at")
+        else "",
+        "time": overview.duration(_run_seconds(job)),
         "timeout": overview.duration(job.get("timeout")),
         "retries": f"{job.get('retries_used') or 0} of {job['max_retries']} used"
         if job.get("max_retries")
         else "",
-        "epochs": epochs(job),
-        "best": f"{result.get('monitor')} {overview.shown(str(result.get('monitor')), best)}"
-        if best is not None and result.get("monitor")
-        else "",
-        "MLflow": str(mlflow.get("url") or mlflow.get("run_id") or ""),
+        "done": done(job),
+        "best": _best(job.get("result") or {}),
+        "MLflow": str(mlflow.get("url") or mlflow.get("command") or mlflow.get("run_id") or ""),
     }
     return {name: text for name, text in found.items() if text}
+
+
+def _run_seconds(job: Data) -> float | None:
+    """Return how long a job has run; its sum is told when an attempt has ended."""
+    began = when(job.get("started_at"))
+    if job.get("state") in ("running", "cancelling") and job.get("attempts") == 1 and began:
+        return max(time.time() - began, 0.0)
+    return job.get("run_seconds") or None
+
+
+def _best(result: Data) -> str:
+    best, monitor = result.get("best"), result.get("monitor")
+    if isinstance(best, Mapping):  # of a sweep
+        found = " ".join(f"{k}={v}" for k, v in (best.get("parameters") or {}).items())
+        return f"{best.get('value')} in trial {best.get('number')}: {found}"
+    return f"{monitor} {overview.shown(monitor, number(best))}" if monitor and best else ""
 
 
 def print_attempts(attempts: Sequence[Data], page: Page | None = None) -> None:
@@ -141,13 +158,21 @@ def print_tokens(tokens: Iterable[Data], page: Page | None = None) -> None:
     page.table(headings, rows)
 
 
-def epochs(job: Data) -> str:
-    """Return how far a job has come, as ``3/8``."""
+def done(job: Data) -> str:
+    """Return how far a job has come: ``3/8 epochs``, ``30/500 steps``, ``5/16 trials``."""
     progress = job.get("progress") or {}
-    done, planned = progress.get("epoch"), progress.get("epochs")
-    if done is None:
-        return ""
-    return f"{done}/{planned}" if planned else str(done)
+    known = [measure for measure in _MEASURES if progress.get(measure[0]) is not None]
+    for reached, planned, what in known:
+        if progress.get(planned):
+            return f"{progress[reached]:,}/{progress[planned]:,} {what}"
+    return f"{progress[known[0][0]]:,} {known[0][2]}" if known else ""
+
+
+_MEASURES = (
+    ("finished", "trials", "trials"),
+    ("epoch", "epochs", "epochs"),
+    ("step", "total_steps", "steps"),
+)
 
 
 def outcome(job: Data) -> str:
@@ -157,6 +182,8 @@ def outcome(job: Data) -> str:
         return first_line(str(job["error"]))
     if state == "queued" and job.get("queue_position"):
         return f"place {job['queue_position']} in the queue"
+    if isinstance((job.get("result") or {}).get("best"), Mapping):
+        return first_line(f"best {_best(job['result'])}")
     known = {**((job.get("progress") or {}).get("metrics") or {})}
     known |= (job.get("result") or {}).get("metrics") or {}
     for name in ("test/accuracy", "val/accuracy", "train/accuracy", "test/loss", "train/loss"):
