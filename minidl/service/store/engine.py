@@ -9,7 +9,6 @@ an id has missed nothing before it. A commit is on disk when it returns: WAL wit
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from minidl.service import tables
 from minidl.service.store.errors import StoreUnavailableError
+from minidl.service.store.turn import Turn
 
 #: Seconds that a transaction waits for another to end; for a server that is silent, twice as long.
 PATIENCE = 10.0
@@ -89,8 +89,8 @@ class Database:
         self.url = parse(url)
         self.clock, self.patience = clock, patience
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        #: Only threads of this process wait here, in turn; SQLite's own waiting is sleep and retry.
-        self._turn = threading.Lock()
+        #: The threads of this process wait here, in line; SQLite's own waiting is sleep and retry.
+        self._turn = Turn()
         with self.telling_outages():
             self.engine = self._make_engine()
 

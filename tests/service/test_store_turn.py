@@ -1,0 +1,82 @@
+"""Writers of one process wait in line, and nobody is passed over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from databases import new_job
+
+from minidl.service.states import JobState
+from minidl.service.store import Store
+from minidl.service.store.turn import Turn
+
+pytest_plugins = ["databases"]
+
+
+def wait_until(condition: Any) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_first_come_first_served() -> None:
+    turn = Turn()
+    assert turn.acquire(timeout=0.0)
+    came: list[int] = []
+
+    def wait(number: int, timeout: float) -> None:
+        if turn.acquire(timeout=timeout):
+            came.append(number)
+            turn.release()
+
+    threads = []
+    for number in range(6):
+        timeout = 0.05 if number == 2 else 30.0  # who leaves the line is not waited for
+        threads.append(threading.Thread(target=wait, args=(number, timeout)))
+        threads[-1].start()
+        wait_until(lambda: len(turn._line) == len(threads))
+    threads[2].join()
+    turn.release()
+    for thread in threads:
+        thread.join()
+    assert came == [0, 1, 3, 4, 5]
+    assert turn.acquire(timeout=0.0)
+    assert not turn.acquire(timeout=0.01)
+
+
+def test_a_turn_that_comes_when_one_gives_up_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    for interrupted in (False, True):
+        turn = Turn()
+        assert turn.acquire(timeout=0.0)
+
+        def wait(_event: Any, _timeout: float, turn: Turn = turn, fail: bool = interrupted) -> bool:
+            turn.release()  # gives it to who waits here, too late to be noticed
+            if fail:
+                raise KeyboardInterrupt
+            return False
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Event, "wait", wait)
+            if interrupted:
+                with pytest.raises(KeyboardInterrupt):
+                    turn.acquire(timeout=1.0)
+            else:
+                assert turn.acquire(timeout=1.0)
+                turn.release()
+        assert turn.acquire(timeout=0.0)
+
+
+def test_fifty_clients_at_once(job_store: Store) -> None:
+    def client(number: int) -> None:
+        for key in range(4):
+            job_store.submit(new_job(idempotency_key=f"{number}-{key}"), actor="ada")
+
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(client, range(50)))
+    assert job_store.counts()[JobState.QUEUED] == 200
+    assert job_store.last_event() == 200
