@@ -57,6 +57,7 @@ def test_the_files_and_the_summary_of_a_run(train: Train) -> None:
         "run.json",
         "config.source.yaml",
         "config.yaml",
+        "confusion.json",
         "overrides.txt",
         "description.json",
         "metrics.jsonl",
@@ -157,6 +158,9 @@ def test_plots_are_drawn(tiny: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run_quietly(tiny("trainer.monitor=val/loss", "trainer.epochs=1"))
     for name in ("curves.png", "confusion.png"):
         assert (done.run.plots / name).read_bytes().startswith(b"\x89PNG")
+    confusion = json.loads(done.run.confusion.read_text())
+    assert confusion["classes"] == [str(digit) for digit in range(10)]
+    assert np.sum(confusion["matrix"]) == 1000  # the test samples
     assert marked == ["val/loss"]
     assert "no plots" not in done.output
 
