@@ -329,7 +329,7 @@ def test_on_sqlite(sqlite_template: Path, tmp_path: Path) -> None:
         file = made[-1][1]
         return Store.open(f"sqlite:///{file}", data=file.parent, clock=clock)
 
-    run(open_store, examples=10, steps=30)
+    run(open_store, examples=8, steps=25)
 
 
 def test_on_postgresql(
@@ -346,4 +346,4 @@ def test_on_postgresql(
                 transaction.connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
         return store
 
-    run(open_store, examples=4, steps=25)
+    run(open_store, examples=3, steps=20)
