@@ -110,10 +110,10 @@ def test_a_job(page: Page) -> None:
 
 
 def test_a_sweep() -> None:
-    best = {"number": 3, "value": 0.97, "parameters": {"optimizer.lr": 0.01}}
+    best = {"number": 3, "value": 0.9712345678, "parameters": {"optimizer.lr": 0.01}}
     job = {"state": "succeeded", "result": {"best": best}, "progress": {}}
-    assert tables.outcome(job) == "best 0.97 in trial 3: optimizer.lr=0.01"
-    assert tables.facts(job)["best"] == "0.97 in trial 3: optimizer.lr=0.01"
+    assert tables.outcome(job) == "best 0.971235 in trial 3: optimizer.lr=0.01"
+    assert tables.facts(job)["best"] == "0.971235 in trial 3: optimizer.lr=0.01"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 import tenacity
 
-from minidl.service.client.refusals import ServiceError, no_answer, refusal
+from minidl.service.client.refusals import ServiceError, certificate_fault, no_answer, refusal
 from minidl.service.client.settings import Address
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class Connection:
         except httpx2.TransportError as error:
             refused = no_answer(error, self.address)
             received = not isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
-            if received and not again:
+            if (received and not again) or certificate_fault(error):
                 raise refused from error
             raise _TryAgainError(refused) from error
         if response.is_success:

@@ -51,7 +51,7 @@ class ServiceError(Exception):
 
 def no_answer(error: httpx2.RequestError, address: Address) -> ServiceError:
     """Say that no service answers, why, and what may help."""
-    if certificate := _certificate_fault(error):
+    if certificate := certificate_fault(error):
         message = f"{address.url}: its certificate is not trusted: {certificate}"
         return ServiceError(f"{message}; SSL_CERT_FILE can name one more authority", UNAVAILABLE)
     if isinstance(error, httpx2.ConnectError):
@@ -141,7 +141,8 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _certificate_fault(error: BaseException) -> str | None:
+def certificate_fault(error: BaseException) -> str | None:
+    """Say why a certificate is not trusted; None where the error is another."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

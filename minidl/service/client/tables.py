@@ -96,7 +96,9 @@ def _best(result: Data) -> str:
     best, monitor = result.get("best"), result.get("monitor")
     if isinstance(best, Mapping):  # of a sweep
         found = " ".join(f"{k}={v}" for k, v in (best.get("parameters") or {}).items())
-        return f"{best.get('value')} in trial {best.get('number')}: {found}"
+        value = best.get("value")
+        shown = f"{value:.6g}" if isinstance(value, float) else value
+        return f"{shown} in trial {best.get('number')}: {found}"
     return f"{monitor} {overview.shown(monitor, number(best))}" if monitor and best else ""
 
 
