@@ -86,6 +86,16 @@ def test_one_leads(job_store: Store, database_url: str, open_store: Any) -> None
     assert leads == [{"holder": "first", "epoch": 1}, {"holder": "second", "epoch": 2}]
 
 
+def test_one_leads_by_whatever_name_the_file_goes(
+    sqlite_url: str, tmp_path: Path, open_store: Any
+) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "data" / "service.db")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    with open_store(sqlite_url).lead("first"):
+        for name in ("link.db", "link/service.db", "data/../data/service.db"):
+            assert open_store(f"sqlite:///{tmp_path / name}").lead("second") is None
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path

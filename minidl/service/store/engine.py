@@ -105,8 +105,8 @@ class Database:
 
     @property
     def file(self) -> Path:
-        """SQLite's file."""
-        return Path(str(self.url.database))
+        """SQLite's file, whatever name it was given by: its lock lies beside it."""
+        return Path(str(self.url.database)).resolve()
 
     @property
     def shown(self) -> str:
