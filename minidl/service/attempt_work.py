@@ -163,7 +163,8 @@ class _AttemptReporter(LineReporter):
         monitor: str | None = None,
         directory: str | None = None,
     ) -> None:
-        """Write the record."""
+        """Write the record, and have the run's directory stay."""
+        sync_directory(Path(self._spec.directory))
         super().run_begins(
             total_steps=total_steps,
             epochs=epochs,
@@ -206,12 +207,17 @@ def set_aside(root: Path) -> Path:
         if not other.exists():
             break
     root.rename(other)
-    descriptor = os.open(root.parent, os.O_RDONLY)
+    sync_directory(root.parent)
+    return other
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory stay after a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return other
 
 
 # ---- sweeps -------------------------------------------------------------------------------------

@@ -84,12 +84,6 @@ class MlflowEnds:
         if self._thread is not None:
             self._thread.join(timeout=10)
 
-    @property
-    def waiting(self) -> int:
-        """Of how many jobs MLflow is still to be told."""
-        with self._changed:
-            return len(self._due)
-
     def _mark(self, job_id: str) -> Path:
         return self._jobs / job_id / MARK
 

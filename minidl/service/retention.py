@@ -66,10 +66,6 @@ class Retention:
         )
         self._thread.start()
 
-    def look_again(self) -> None:
-        """Begin a round at the next tick."""
-        self._due = 0.0
-
     @property
     def busy(self) -> bool:
         """Whether a round is going on."""

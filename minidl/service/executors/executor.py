@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from minidl.service.settings import make_durable_directory
 from minidl.train.checkpoint import write_atomically
 
 
@@ -87,7 +88,7 @@ class AttemptSpec:
         The address of an MLflow server may hold a password, so nobody else can read it.
         """
         path = self.files.spec
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         write_atomically(path, json.dumps(asdict(self), indent=1).encode() + b"\n")
         return path
 
@@ -202,6 +203,13 @@ class AttemptFiles:
             *(found["exit_status"], found.get("error"), found.get("ended")),
             tracking=found.get("tracking"),
         )
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory that stays after a power cut, and that nobody else can look into."""
+    if not path.is_dir():
+        make_durable_directory(path)
+        path.chmod(0o700)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from minidl.service.executors.executor import (
     ExecutorUnavailableError,
     Observation,
     PlacingError,
+    make_private_directory,
     read_record,
     thread_environment,
     write_record,
@@ -71,7 +72,7 @@ class LocalExecutor:
         """Start the attempt's process, unless it was started before; return what it is known by."""
         files = spec.files
         try:
-            files.spec.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(files.spec.parent)
             with _lock(files.lock, seconds=GLANCE_SECONDS) as descriptor:
                 if descriptor is not None:
                     self._start_once(spec, descriptor)
