@@ -7,6 +7,7 @@ database, on its machine, where the last admin's token is lost.
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -137,12 +138,17 @@ def _store(db: str | None, data: Path | None) -> Iterator[Store]:
     try:
         from minidl.service.settings import ServiceSettings
         from minidl.service.store import Store, StoreError
+        from minidl.service.store.engine import parse
     except ModuleNotFoundError as error:
         fail(f"a service's database needs {error.name}: pip install 'minidl[service]'", 2)
     if data is not None and not (data / "service.db").is_file():
         fail(f"{data} is no service's data directory: there is no service.db in it", 2)
     settings = ServiceSettings(data=data or Path(), database=db)
     try:
+        address = parse(settings.database_url)
+        file = address.database if address.get_backend_name() == "sqlite" else None
+        if file is not None and not Path(file).is_file():  # it would be made, for nobody
+            fail(f"--db {db}: there is no such file", 2)
         with Store.open(settings.database_url, data=settings.data) as store:
             yield store
     except ValueError as error:
@@ -153,7 +159,11 @@ def _store(db: str | None, data: Path | None) -> Iterator[Store]:
 
 def _actor() -> str:
     """Return whom the service's events name: who works on its machine."""
-    return f"{getpass.getuser()} on the service's machine"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container, say, whose user has no name
+        user = f"uid {os.getuid()}"
+    return f"{user} on the service's machine"
 
 
 def _as_data(record: TokenRecord) -> dict[str, Any]:

@@ -314,6 +314,9 @@ def test_tokens_straight_in_the_database(minidl: Minidl, service: RunningService
     missing = minidl("token", "list", "--data", "elsewhere")
     assert (missing.exit_code, "there is no service.db" in missing.stderr) == (2, True)
     assert not Path("elsewhere").exists()
+    absent = minidl("token", "create", "--user", "x", "--db", "sqlite:///typo.db")
+    assert (absent.exit_code, "there is no such file" in absent.stderr) == (2, True)
+    assert not Path("typo.db").exists()
     odd = minidl("token", "list", "--db", "mysql://x/y")
     assert (odd.exit_code, odd.stderr.startswith("--db: ")) == (2, True)
 
