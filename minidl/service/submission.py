@@ -8,7 +8,9 @@ word, whatever the config says of it. What is refused is told with its line, as 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -49,7 +51,7 @@ class SubmissionRules:
     mlflow_uri : str or None
         Where runs are tracked; None for nowhere.
     concurrency : int
-        Processes that a sweep may have.
+        Trials that a sweep may run at a time, whatever its `jobs` says.
     """
 
     data_roots: tuple[Path, ...] = ()
@@ -179,21 +181,13 @@ def _kept_within(
         else:
             data["tracking"]["uri"] = rules.mlflow_uri
     if config.sweep is not None and config.sweep.parameters:
-        data["sweep"] = plain(config.sweep) | {"storage": None, "study": None}
+        jobs = min(config.sweep.jobs, rules.concurrency)
+        data["sweep"] = plain(config.sweep) | {"storage": None, "study": None, "jobs": jobs}
     return data
 
 
 def _check_sweep(config: Config, rules: SubmissionRules, errors: list[ConfigError]) -> None:
     """Note what a sweep's values would do that a config may not."""
-    assert config.sweep is not None
-    if config.sweep.jobs > rules.concurrency:
-        errors.append(
-            config.problem(
-                ("sweep", "jobs"),
-                f"a sweep has at most {rules.concurrency} trials at a time here,"
-                f" got {config.sweep.jobs}",
-            )
-        )
     try:
         dimensions = read_dimensions(config, ())
         _check_size(config, dimensions)
@@ -298,11 +292,9 @@ def _allowed(text: str, rules: SubmissionRules) -> Path:
         )
     shown = clip(text, 100)
     candidates = [root / text for root in rules.data_roots]  # one and the same where absolute
-    for candidate in sorted(candidates, key=lambda path: not _is_there(path)):
-        try:
-            real = candidate.resolve()
-        except (OSError, RuntimeError, ValueError):
-            continue  # links in a circle
+    candidate = next(filter(os.path.lexists, candidates), candidates[0])
+    with suppress(OSError, RuntimeError):  # links in a circle, a name that is too long
+        real = candidate.resolve(strict=os.path.lexists(candidate))
         inside = any(real.is_relative_to(root.resolve()) for root in rules.data_roots)
         kept = any(real.is_relative_to(root.resolve()) for root in rules.forbidden)
         if inside and not kept:
@@ -312,13 +304,6 @@ def _allowed(text: str, rules: SubmissionRules) -> Path:
         f'"{shown}" lies outside of the data that this service shares: a path is relative, or '
         "begins with ${env:MINIDL_DATA}"
     )
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _put(data: Any, path: KeyPath, value: str) -> None:

@@ -108,10 +108,11 @@ def _walk(root: Path) -> Iterator[Found]:
                 try:
                     facts = os.lstat(name, dir_fd=descriptor)
                     path = name if inside == "." else f"{inside}/{name}"
-                    path.encode()
-                except (OSError, UnicodeEncodeError):
-                    continue  # it has just been removed, or has a name that JSON cannot say
-                if stat.S_ISREG(facts.st_mode) and not name.startswith("."):
+                except OSError:
+                    continue  # it has just been removed
+                # Names that hold line ends, or are no UTF-8, could not be asked for.
+                told = path.isprintable() and not name.startswith(".")
+                if told and stat.S_ISREG(facts.st_mode):
                     yield Found(path, facts.st_size, facts.st_mtime)
     except OSError:
         return  # there is nothing yet, or no longer

@@ -168,6 +168,7 @@ def _shipped() -> ShippedConfigs:
     found = [
         ShippedConfig(name=name, title=_title(path.read_text(encoding="utf-8")) or name)
         for name, path in shipped().items()
+        if "\ninclude:" not in path.read_text(encoding="utf-8")  # that is not taken here
     ]
     return ShippedConfigs(configs=found)
 

@@ -92,6 +92,12 @@ def config_from_text(
         raise fault(Place(name), f"the text is larger than {MAX_BYTES:,} bytes; is it a config?")
     source = parse(text, name=name, environ=environ)
     if isinstance(source.root.value, dict):
+        if "include" in source.root.value:  # what it would have given is missing everywhere
+            place = source.trail(("include",))[-1].key or source.root.place
+            hint = "put what it names into the text"
+            raise ConfigError(
+                [source.problem(place, "`include` reads files, and this is a text", hint)]
+            )
         apply_overrides(source, overrides, environ=environ, wants_list=_lists(source, classes))
     return _check(source, classes)
 
