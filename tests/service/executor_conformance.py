@@ -9,22 +9,25 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny_jobs
 
+from minidl.service import run_notes
 from minidl.service.executors.executor import (
     AttemptSpec,
     End,
     Executor,
+    ExecutorUnavailableError,
     Observation,
     PlacingError,
     read_record,
 )
 from minidl.service.policy import is_interruption
+from minidl.service.states import JobKind
 from minidl.train.checkpoint import checkpoints_in, verify_checkpoint
 
 NewExecutor = Callable[[], Executor]
@@ -40,8 +43,15 @@ class ExecutorConformance:
         raise NotImplementedError
 
     @pytest.fixture
-    def executor(self, new_executor: NewExecutor) -> Executor:
-        return new_executor()
+    def executor(self, new_executor: NewExecutor, directory: Path) -> Iterator[Executor]:
+        """The first of them; what a test that fails has left at work is ended."""
+        executor = new_executor()
+        yield executor
+        for path in directory.glob("attempts/?.json"):
+            spec = AttemptSpec.read(path)
+            if spec.files.read_end() is None:
+                executor.stop(spec, None, kill=False)
+                executor.stop(spec, None, kill=True)
 
     @pytest.fixture
     def directory(self, tmp_path: Path) -> Path:
@@ -134,7 +144,7 @@ class ExecutorConformance:
         second = replace(spec, number=2)
         try:
             theirs = executor.start(second)
-        except PlacingError:
+        except (PlacingError, ExecutorUnavailableError):
             pass
         else:  # where the executor cannot know, the attempt's process finds out
             time.sleep(5)
@@ -159,10 +169,15 @@ def ended(executor: Executor, spec: AttemptSpec, handle: str | None) -> End:
 
 
 def at_step(executor: Executor, spec: AttemptSpec, handle: str | None, step: int) -> None:
-    """Wait until an attempt has written a checkpoint of a step, and is seen to run."""
+    """Wait until an attempt is seen to run, and to have come so far."""
     limit = time.monotonic() + PATIENCE
-    while step_of(spec) < step or executor.observe(spec, handle) != Observation("running"):
-        assert time.monotonic() < limit, _log(spec)
+    directory = Path(spec.directory)
+    # Seeing is also what brings the run from a machine far away.
+    while (seen := executor.observe(spec, handle)) != Observation("running") or (
+        run_notes.steps(directory, JobKind.TRAINING) < step
+    ):
+        assert seen.end is None, f"{seen}\n{_log(spec)}"
+        assert time.monotonic() < limit, f"{seen}\n{_log(spec)}"
         time.sleep(0.1)
 
 

@@ -20,7 +20,9 @@ What Ray does of its own accord, read in Ray 2.60 and seen:
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -195,6 +197,44 @@ class RayExecutor:
     def _say(self, spec: AttemptSpec, text: str) -> None:
         with open(Path(spec.directory) / "log.txt", "a", encoding="utf-8") as log:
             log.write(text + "\n")
+
+
+def ray_executor(
+    address: str,
+    *,
+    python: str = "python",
+    storage: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> RayExecutor:
+    """Return the executor of a cluster, with the token that the environment holds.
+
+    Parameters
+    ----------
+    address
+        Of the cluster's dashboard.
+    python
+        See `RayExecutor`.
+    storage
+        The URL where job directories lie for the cluster; None: at the same path as here.
+
+    Raises
+    ------
+    ValueError
+        The address or the URL is none, or the file with the token cannot be read.
+    """
+    token = environment.get("RAY_AUTH_TOKEN") or None
+    path = environment.get("RAY_AUTH_TOKEN_PATH")
+    if token is None and path:
+        try:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise ValueError(f"RAY_AUTH_TOKEN_PATH={path} cannot be read: {error}") from error
+    place: Place = SharedPlace()
+    if storage is not None:
+        from minidl.service.executors.stored_place import StoredPlace
+
+        place = StoredPlace(storage)
+    return RayExecutor(RayJobs(address, token=token), python=python, place=place)
 
 
 def submission_id(spec: AttemptSpec) -> str:

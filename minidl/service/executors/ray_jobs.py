@@ -22,10 +22,10 @@ import httpx2
 from minidl.service.executors.executor import ExecutorUnavailableError, PlacingError
 
 API_VERSION = "4"
-#: Seconds for one answer; the head asks an agent process, which may start only then.
-TIMEOUT = httpx2.Timeout(20, connect=3)
-#: Seconds without a question after one that failed.
-PAUSE = 2.0
+#: Seconds for one answer; and for that to a new job, for which the head may start a process first.
+TIMEOUT, SUBMIT_TIMEOUT = httpx2.Timeout(8, connect=3), httpx2.Timeout(30, connect=3)
+#: Seconds without a question after one that failed, doubled each time.
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 16.0
 
 Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 #: Why a job failed that Ray never started: it waited for free cores for too long (15 minutes).
@@ -131,7 +131,7 @@ class RayJobs:
             timeout=TIMEOUT,
             transport=transport,
         )
-        self._silent_until = 0.0
+        self._silent_until, self._pause = 0.0, FIRST_PAUSE
         self._trouble = ""
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class RayJobs:
         ExecutorUnavailableError
             Whether it was placed is not known, or Ray cannot place anything now.
         """
-        answer = self._ask("POST", "/api/jobs/", json=request.body())
+        answer = self._ask("POST", "/api/jobs/", json=request.body(), timeout=SUBMIT_TIMEOUT)
         if answer.status_code == 200:
             return
         # Ray says 500 to an id that it has, and where none of its processes can take the job.
@@ -251,11 +251,11 @@ class RayJobs:
     def _json(self, method: str, path: str) -> dict[str, Any]:
         return self._content(self._ask(method, path))
 
-    def _ask(self, method: str, path: str, **body: Any) -> httpx2.Response:
+    def _ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
         if time.monotonic() < self._silent_until:
             raise ExecutorUnavailableError(self._trouble)
         try:
-            answer = self._http.request(method, path, **body)
+            answer = self._http.request(method, path, **options)
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
             raise self._silence(f"Ray at {self.address} does not answer: {reason}") from error
@@ -264,11 +264,13 @@ class RayJobs:
                 f"Ray at {self.address} refuses the token (HTTP {answer.status_code}); the "
                 "service takes it from RAY_AUTH_TOKEN or the file that RAY_AUTH_TOKEN_PATH names"
             )
+        self._pause = FIRST_PAUSE
         return answer
 
     def _silence(self, trouble: str) -> ExecutorUnavailableError:
         self._trouble = trouble
-        self._silent_until = time.monotonic() + PAUSE
+        self._silent_until = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
         return ExecutorUnavailableError(trouble)
 
     def _content(self, answer: httpx2.Response) -> dict[str, Any]:
