@@ -24,20 +24,24 @@ export class Drawing {
       onpointercancel: () => { this.#pointer = null; },
     });
     this.pen = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.clear();
+    this.#wipe();
   }
 
   clear() {
+    this.#wipe();
+    this.changed();
+  }
+
+  #wipe() {
     this.pen.fillStyle = "#000";
     this.pen.fillRect(0, 0, FIELD, FIELD);
     Object.assign(this.pen, { strokeStyle: "#fff", lineWidth: BRUSH, lineCap: "round", lineJoin: "round" });
     this.empty = true;
-    this.changed();
   }
 
   /** Draw strokes on a field of 100 by 100. */
   trace(strokes) {
-    this.clear();
+    this.#wipe();
     for (const stroke of strokes) {
       this.pen.beginPath();
       stroke.forEach(([x, y], i) => this.pen[i === 0 ? "moveTo" : "lineTo"]((x / 100) * FIELD, (y / 100) * FIELD));

@@ -98,23 +98,20 @@ export class Editor {
 
   #render() {
     const lines = this.text.split("\n");
-    const marked = new Map();
-    for (const problem of this.#problems) {
-      if (problem.line && !marked.has(problem.line)) marked.set(problem.line, problem);
-    }
-    const rows = lines.map((text, i) => ({ text, number: i + 1, problem: marked.get(i + 1) }));
+    const marked = Map.groupBy(this.#problems, (problem) => problem.line);
+    const rows = lines.map((text, i) => ({ text, number: i + 1, problems: marked.get(i + 1) ?? [] }));
     const key = (row) => String(row.number);
     const make = () => h("div");
-    reconcile(this.gutter, rows, key, make, (element, { number, problem }) => {
+    reconcile(this.gutter, rows, key, make, (element, { number, problems }) => {
       say(element, String(number));
-      element.className = problem ? "wrong" : "";
-      element.title = problem ? problem.message : "";
+      element.className = problems.length > 0 ? "wrong" : "";
+      element.title = problems.map(({ message }) => message).join("\n");
     });
     reconcile(this.copy, rows, key, make, (element, row) => {
-      const signature = `${row.problem?.column ?? ""}:${row.problem?.message ?? ""}:${row.text}`;
+      const signature = `${row.problems.map(({ column }) => column)}:${row.text}`;
       if (element.signature === signature) return;
       element.signature = signature;
-      element.className = row.problem ? "wrong" : "";
+      element.className = row.problems.length > 0 ? "wrong" : "";
       element.replaceChildren(...coloured(row));
     });
     this.#scrolled();
@@ -170,35 +167,27 @@ const where = (problem) => {
   return `in line ${problem.line}${problem.column ? `, column ${problem.column}` : ""}`;
 };
 
-/** The nodes of a line: comment, key and the rest, with the wrong part underlined. */
-function coloured({ text, problem }) {
-  const pieces = [];
+/** The nodes of a line: keys and comments in their colours, what is wrong underlined. */
+function coloured({ text, problems }) {
+  const looks = new Array(text.length).fill("");
+  const paint = (from, to, look) => {
+    for (let i = from; i < to; i++) looks[i] += ` ${look}`;
+  };
   const hash = /(^|\s)#/.exec(text);
   const quoted = hash && (text.slice(0, hash.index).match(/["']/g) ?? []).length % 2 === 1;
-  const code = hash && !quoted ? text.slice(0, hash.index) : text;
-  let done = 0;
-  for (const found of code.matchAll(KEY)) {
-    pieces.push([code.slice(done, found.index), ""], [found[0], "key"]);
-    done = found.index + found[0].length;
+  const end = hash && !quoted ? hash.index : text.length;
+  paint(end, text.length, "comment");
+  for (const { 0: key, index } of text.slice(0, end).matchAll(KEY)) paint(index, index + key.length, "key");
+  for (const { column } of problems) {
+    if (!column || text === "") continue;
+    // From the column up to what separates it from the next.
+    const from = Math.min(column, text.length) - 1;
+    paint(from, from + (/^[^\s,}\]:]+/.exec(text.slice(from))?.[0].length ?? 1), "fault");
   }
-  pieces.push([code.slice(done), ""], [text.slice(code.length), "comment"]);
-  const from = problem?.column ? Math.min(problem.column - 1, Math.max(text.length - 1, 0)) : null;
   const nodes = [];
-  let at = 0;
-  for (const [piece, look] of pieces) {
-    // What stands at or behind the column of the problem, up to the next separator, is underlined.
-    const word = /^[^\s,}\]:]*/.exec(text.slice(from ?? 0))[0].length || 1;
-    const cuts = from === null ? [piece.length] : [from - at, from + word - at, piece.length];
-    let begin = 0;
-    cuts.forEach((cut, i) => {
-      const end = Math.min(Math.max(cut, begin), piece.length);
-      if (end > begin) {
-        const looks = [look, from !== null && i === 1 ? "fault" : ""].filter(Boolean).join(" ");
-        nodes.push(h("span", looks ? { class: looks } : {}, piece.slice(begin, end)));
-      }
-      begin = end;
-    });
-    at += piece.length;
+  for (let from = 0, to = 0; from < text.length; from = to) {
+    while (to < text.length && looks[to] === looks[from]) to += 1;
+    nodes.push(h("span", looks[from] ? { class: looks[from].trim() } : {}, text.slice(from, to)));
   }
   // An empty line has its height too.
   return nodes.length > 0 ? nodes : ["\u200b"];

@@ -86,6 +86,12 @@ export const title = (job) => job.name || job.id;
 /** The same where there is little room. */
 export const brief = (job) => (title(job).length > 36 ? `${title(job).slice(0, 35)}…` : title(job));
 
+/** How far a job is: steps, or trials, that are done, and all; 0 where that is not known. */
+export function progressOf({ progress }) {
+  const { step, total_steps: steps, finished, trials } = progress ?? {};
+  return trials ? [finished ?? 0, trials] : [step ?? 0, steps ?? 0];
+}
+
 export const ACTIVE = ["queued", "starting", "running", "cancelling"];
 export const ended = (job) => !ACTIVE.includes(job.state);
 export const stateText = (state) => state.replaceAll("_", " ");

@@ -49,6 +49,6 @@ function attemptRow(attempt) {
 function eventRow(event) {
   const data = Object.entries(event.data ?? {})
     .filter(([, value]) => value !== null && value !== "")
-    .map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`);
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${typeof value === "string" ? value : JSON.stringify(value)}`);
   return [moment(event.at), event.kind.replaceAll("_", " "), event.actor, h("span", { class: "wrap quiet" }, data.join("; "))];
 }

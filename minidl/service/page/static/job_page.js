@@ -4,12 +4,13 @@
 import { get, jobPath } from "./api.js";
 import { actions } from "./actions.js";
 import { announce, h, say, shown } from "./dom.js";
-import { ago, duration, ended, metric, moment, stateText, title } from "./format.js";
+import { ago, duration, ended, metric, moment, progressOf, stateText, title } from "./format.js";
 import { ConfigView } from "./config_view.js";
 import { FilesView } from "./files_view.js";
 import { HistoryView } from "./history_view.js";
 import { LogView } from "./log_view.js";
 import { OverviewView } from "./overview_view.js";
+import { SweepView } from "./sweep_view.js";
 import { TryIt } from "./try_it.js";
 
 const PARTS = { overview: "Overview", log: "Log", config: "Config", history: "History", files: "Files", try: "Try it" };
@@ -115,15 +116,17 @@ export class JobPage {
   }
 
   #showProgress(job) {
-    const { epoch, epochs, step, total_steps: total, metrics = {} } = job.progress ?? {};
+    const { epoch, epochs, step, total_steps: total, metrics = {}, trials, finished } = job.progress ?? {};
     const words = [];
     if (job.state === "queued") words.push(job.queue_position ? `number ${job.queue_position} in the queue` : "in the queue");
+    const [done, all] = progressOf(job);
+    if (trials) words.push(`${finished ?? 0} of ${trials} trials finished`);
     if (epochs) words.push(`epoch ${epoch ?? 0} of ${epochs}`);
     if (total) words.push(`step ${(step ?? 0).toLocaleString("en")} of ${total.toLocaleString("en")}`);
     if ("train/loss" in metrics) words.push(`train/loss ${metric("train/loss", metrics["train/loss"])}`);
     shown(this.progress, !ended(job));
-    shown(this.bar, Boolean(total));
-    if (total) this.bar.value = Math.min((step ?? 0) / total, 1);
+    shown(this.bar, all > 0);
+    if (all > 0) this.bar.value = Math.min(done / all, 1);
     say(this.progress.querySelector(".words"), words.join(", ") || "it begins");
   }
 
@@ -143,7 +146,7 @@ export class JobPage {
     const labels = Object.entries(job.labels ?? {}).map(([name, value]) => label(name, value));
     const link = job.mlflow?.url
       ? h("a", { href: job.mlflow.url, rel: "noreferrer", target: "_blank" }, "open the run in MLflow")
-      : job.mlflow?.run_id && h("code", {}, job.mlflow.run_id);
+      : job.mlflow && h("code", {}, job.mlflow.command ?? job.mlflow.run_id);
     const pairs = [
       ["job", h("code", {}, job.id)],
       ["owner", job.owner],
@@ -177,7 +180,7 @@ export class JobPage {
     this.#part?.close?.();
     this.#shownPart = wanted;
     const make = {
-      overview: () => new OverviewView(this.#job),
+      overview: () => (this.#job.kind === "sweep" ? new SweepView(this.#job) : new OverviewView(this.#job)),
       log: () => new LogView(this.id),
       config: () => new ConfigView(this.#job, this.place.with, (to) => this.go(`#/jobs/${this.id}/config?with=${encodeURIComponent(to.with)}`)),
       history: () => new HistoryView(this.id),

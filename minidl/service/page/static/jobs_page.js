@@ -3,7 +3,7 @@
 
 import { get, query } from "./api.js";
 import { debounce, h, reconcile, say, shown } from "./dom.js";
-import { ACTIVE, ago, duration, metric, moment, stateText, title } from "./format.js";
+import { ACTIVE, ago, duration, metric, moment, progressOf, stateText, title } from "./format.js";
 import { label } from "./job_page.js";
 
 const STATES = [...ACTIVE, "succeeded", "failed", "timed_out", "cancelled"];
@@ -11,9 +11,11 @@ const PAGE = 25;
 /** Jobs whose curves are compared at once. */
 const COMPARED = 8;
 
+/** Jobs that are chosen to be compared, also while other pages of the list are shown. */
+const chosen = new Map();
+
 export class JobsPage {
   title = "Jobs";
-  #chosen = new Map();
   #timer = 0;
   #last = 0;
   #asked = 0;
@@ -33,11 +35,17 @@ export class JobsPage {
     this.empty = h("div", { class: "empty", hidden: true });
     this.failure = h("p", { class: "warning", role: "alert", hidden: true });
     this.compare = h("button", { type: "button", disabled: true, onclick: () => this.#compare() });
+    this.clear = h("button", { type: "button", class: "link", onclick: () => {
+      chosen.clear();
+      for (const box of this.rows.querySelectorAll("input")) box.checked = false;
+      this.#showChosen();
+      this.compare.focus();
+    } }, "Choose none");
     this.newest = h("a", { class: "button", hidden: true }, "Newest");
     this.older = h("a", { class: "button", hidden: true }, "Older");
     this.element = h("div", {},
       h("div", { class: "top" }, this.heading,
-        h("div", { class: "buttons" }, this.compare,
+        h("div", { class: "buttons" }, this.clear, this.compare,
           me.role !== "read" && h("a", { class: "button primary", href: "#/submit" }, "Submit a job"))),
       this.form, this.failure, this.table, this.empty,
       h("nav", { class: "buttons pages", "aria-label": "Pages of the list" }, this.newest, this.older));
@@ -132,9 +140,9 @@ export class JobsPage {
   }
 
   #makeRow(job) {
-    const choose = h("input", { type: "checkbox", checked: this.#chosen.has(job.id), onchange: (event) => {
-      if (event.target.checked) this.#chosen.set(job.id, title(job));
-      else this.#chosen.delete(job.id);
+    const choose = h("input", { type: "checkbox", checked: chosen.has(job.id), onchange: (event) => {
+      if (event.target.checked) chosen.set(job.id, title(job));
+      else chosen.delete(job.id);
       this.#showChosen();
     } });
     return h("tr", {},
@@ -148,14 +156,15 @@ export class JobsPage {
   }
 
   #showChosen() {
-    const count = this.#chosen.size;
+    const count = chosen.size;
+    shown(this.clear, count > 0);
     this.compare.disabled = count < 2 || count > COMPARED;
     say(this.compare, count > COMPARED ? `Compare (at most ${COMPARED})` : count > 0 ? `Compare ${count}` : "Compare");
     this.compare.title = count < 2 ? "Choose two jobs or more in the list" : "";
   }
 
   #compare() {
-    this.go(`#/compare?jobs=${[...this.#chosen.keys()].map(encodeURIComponent).join(",")}`);
+    this.go(`#/compare?jobs=${[...chosen.keys()].map(encodeURIComponent).join(",")}`);
   }
 }
 
@@ -170,9 +179,9 @@ function updateRow(row, job) {
     find(".labels").replaceChildren(...labels.map(([name, value]) => label(name, value)));
   }
   say(find(".owner span"), job.owner);
-  const { step, total_steps: total } = job.progress ?? {};
-  shown(find("progress"), job.state === "running" && Boolean(total));
-  if (total) find("progress").value = Math.min((step ?? 0) / total, 1);
+  const [done, all] = progressOf(job);
+  shown(find("progress"), job.state === "running" && all > 0);
+  if (all > 0) find("progress").value = Math.min(done / all, 1);
   say(find(".words"), words(job));
   find(".words").title = job.error ?? "";
   find(".words").classList.toggle("bad", job.state === "failed" || job.state === "timed_out");
@@ -185,17 +194,19 @@ function updateRow(row, job) {
 
 /** What is most worth knowing of a job in its state, in a few words. */
 function words(job) {
-  const { epoch, epochs, metrics } = job.progress ?? {};
+  const { epoch, epochs, step, metrics, trials, finished } = job.progress ?? {};
   if (job.state === "queued") {
     return job.not_before ? "waits before its next try" : job.queue_position ? `number ${job.queue_position} in the queue` : "";
   }
   if (job.state === "succeeded") {
     const results = Object.entries(job.result?.metrics ?? {}).filter(([, value]) => typeof value === "number");
     const best = results.find(([name]) => /accuracy/.test(name)) ?? results[0];
+    if (typeof job.result?.best?.value === "number") return `best of its trials ${metric("", job.result.best.value)}`;
     return best ? `${best[0]} ${metric(...best)}` : "";
   }
   if (job.state === "failed" || job.state === "timed_out") return (job.error ?? "").split("\n")[0];
-  if (!epochs) return "";
+  if (trials) return `${finished ?? 0} of ${trials} trials`;
+  if (!step && !epochs) return "";
   const loss = metrics?.["train/loss"];
-  return `epoch ${epoch ?? 0} of ${epochs}${typeof loss === "number" ? `, loss ${metric("loss", loss)}` : ""}`;
+  return `${epochs ? `epoch ${epoch ?? 0} of ${epochs}` : `step ${step}`}${typeof loss === "number" ? `, loss ${metric("loss", loss)}` : ""}`;
 }

@@ -16,15 +16,8 @@ const KEPT = 5000;
 const ANSI = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]/g;
 const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g;
 
-/** Text without control sequences; of a line that was written over, what stood there last. */
-export function plain(text) {
-  return text
-    .replace(ANSI, "")
-    .replace(/\r\n/g, "\n")
-    .replace(/[^\n]*\r(?=[^\n])/g, "")
-    .replace(/\r/g, "")
-    .replace(CONTROL, "");
-}
+/** Text without control sequences. (Carriage returns have become line ends on their way here.) */
+const plain = (text) => text.replace(ANSI, "").replace(CONTROL, "");
 
 export class LogView {
   #following = true;

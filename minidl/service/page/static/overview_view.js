@@ -3,7 +3,7 @@
 
 import { follow, get, jobPath } from "./api.js";
 import { h } from "./dom.js";
-import { duration, ended, metric } from "./format.js";
+import { duration, ended, isShare, metric } from "./format.js";
 import { Curves, Measured } from "./curves.js";
 import { confusionTable } from "./tables.js";
 
@@ -36,7 +36,8 @@ export class OverviewView {
     const tiles = headline(job).map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text)));
     this.tiles.replaceChildren(...tiles);
     this.tiles.hidden = tiles.length === 0;
-    if (ended(job) && job.kind === "training") this.#confusion();
+    // Only a run that has come to its end, and tells classes, has one.
+    if (ended(job) && Object.keys(job.result?.metrics ?? {}).some(isShare)) this.#confusion();
   }
 
   async #confusion() {
@@ -47,7 +48,7 @@ export class OverviewView {
       this.confusion.replaceChildren(h("h2", {}, "Confusion matrix"), confusionTable(found));
       this.confusion.hidden = false;
     } catch {
-      // 404: the run has none, as it ended early or tells no classes.
+      // There is none, or the service is not reached, as the page says elsewhere.
     }
   }
 }
@@ -57,12 +58,13 @@ function headline(job) {
   const results = Object.entries(job.result?.metrics ?? {});
   const last = Object.entries(job.progress?.metrics ?? {});
   const shown = (results.length > 0 ? results : last.filter(([name]) => !name.startsWith("throughput")))
-    .filter(([, value]) => typeof value === "number").slice(0, 4)
+    .filter(([, value]) => typeof value === "number")
+    .sort(([a], [b]) => isShare(b) - isShare(a)).slice(0, 4)
     .map(([name, value]) => [name, metric(name, value)]);
   const best = job.result?.best;
   if (typeof best === "number" && job.result.monitor) {
     shown.push([`best ${job.result.monitor}`, metric(job.result.monitor, best)]);
   }
-  if (shown.length > 0 || job.run_seconds > 0) shown.push(["running time", duration(job.run_seconds)]);
+  if (job.run_seconds > 0) shown.push(["running time", duration(job.run_seconds)]);
   return shown;
 }

@@ -78,7 +78,7 @@ export class SubmitPage {
   async #names() {
     const { configs } = await get("v1/configs").catch(() => ({ configs: [] }));
     this.begin.append(...configs.map(({ name, title }) =>
-      h("option", { value: name }, title ? `${name}: ${title}` : name)));
+      h("option", { value: name }, `${name}: ${title.length > 60 ? `${title.slice(0, 59)}…` : title}`)));
   }
 
   async #beginWith(name) {

@@ -46,7 +46,7 @@ export class TryIt {
   }
 
   #build() {
-    this.drawing = new Drawing(() => this.drawing && this.#drawn());
+    this.drawing = new Drawing(() => this.#drawn());
     this.seen = h("div", { class: "seen" });
     this.bars = h("ul", { class: "bars", "aria-label": "Probabilities" });
     this.said = h("p", { class: "verdict" }, "Draw a digit.");
