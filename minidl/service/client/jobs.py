@@ -185,8 +185,8 @@ def fetch(connection: Connection, job: str, path: str, directory: Path) -> tuple
     """
     parts = PurePosixPath(path)
     target = directory.joinpath(*parts.parts)
-    inside = target.resolve().is_relative_to(directory.resolve())
-    if not inside or parts.is_absolute() or ".." in parts.parts or "\\" in path or ":" in path:
+    inside = target.resolve().is_relative_to(directory.resolve()) and parts.parts
+    if not inside or parts.is_absolute() or ".." in parts.parts or set(path) & {"\\", ":"}:
         raise ServiceError(f"the service names a file {path!r}, which is not fetched", WRONG)
     size = connection.download(f"/v1/jobs/{job}/artifacts/{quote(path)}", target)
     return target, size
