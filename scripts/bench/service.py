@@ -42,6 +42,7 @@ from minidl.service.records import NewJob
 from minidl.service.settings import ServiceSettings
 from minidl.service.states import JobKind, Role
 from minidl.service.store import Store
+from minidl.service.store import jobs as store_jobs
 
 START_SECONDS = 60
 
@@ -106,21 +107,21 @@ def fill(running: Running, database: str | None, count: int, like: str) -> None:
     settings = ServiceSettings(data=running.data, database=database)
     with Store.open(settings.database_url, data=running.data) as store:
         job = store.job(like)
-        for number in range(count):
-            new = NewJob(
-                kind=JobKind.TRAINING,
-                config_text=job.config_text,
-                config=job.config,
-                name=f"filler {number}",
-                labels={"team": f"t{number % 7}"},
-                priority=-1,
-            )
-            made, _ = store.submit(new, actor=f"user{number % 20}")
-            if number % 10:
-                store.cancel(made.id, actor="bench")
-
-
-# ---- all of it -----------------------------------------------------------------------------------
+        for begin in range(0, count, 200):  # a transaction each would take an hour on a slow disk
+            with store.database.write() as transaction:
+                for number in range(begin, min(begin + 200, count)):
+                    new = NewJob(
+                        kind=JobKind.TRAINING,
+                        config_text=job.config_text,
+                        config=job.config,
+                        name=f"filler {number}",
+                        labels={"team": f"t{number % 7}"},
+                        priority=-1,
+                    )
+                    actor = f"user{number % 20}"
+                    made, _ = store_jobs.submit(transaction, new, actor=actor, quota=None)
+                    if number % 10:
+                        store_jobs.cancel(transaction, made.id, actor=actor)
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> Report:
