@@ -89,13 +89,28 @@ class Retention:
 
     def _clear_leftover(self, job_id: str) -> None:
         """Remove a directory that is to be gone already: a service was killed in between."""
+        if self._is_leftover(job_id):
+            self._throw_away(self._jobs / job_id)
+
+    def _is_leftover(self, job_id: str) -> bool:
+        """Whether this database says that a job's files are to be gone.
+
+        That it does not know the job is no reason: it may be the wrong database, or a restored one.
+        """
         try:
             job = self._store.job(job_id)
-        except NotFoundError:  # deleted: a job's row is there before its directory is
-            self._throw_away(self._jobs / job_id)
-            return
-        if job.state.is_terminal and job.files_removed_at is not None:
-            self._throw_away(self._jobs / job_id)
+        except NotFoundError:
+            return self._was_deleted(job_id)
+        return job.state.is_terminal and job.files_removed_at is not None
+
+    def _was_deleted(self, job_id: str) -> bool:
+        last = 0
+        while events := self._store.events(job_id=job_id, after=last):  # they outlive their job
+            if any(event.kind == "deleted" for event in events):
+                return True
+            last = events[-1].id
+        log.warning("%s is of no job that this database knows", self._jobs / job_id)
+        return False
 
     def _throw_away(self, directory: Path) -> None:
         try:
@@ -133,12 +148,7 @@ class Retention:
         for path in sorted(self._jobs.iterdir()):
             if self._closed.is_set():
                 return
-            try:
-                job = self._store.job(path.name)
-            except NotFoundError:
-                yield path.name
-                continue
-            if job.state.is_terminal and job.files_removed_at is not None:
+            if self._is_leftover(path.name):
                 yield path.name
 
     def _find_candidates(self, leadership: Leadership) -> list[str]:

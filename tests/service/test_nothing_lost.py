@@ -38,8 +38,8 @@ from minidl.train.run_directory import RunDirectory
 pytest_plugins = ["databases"]
 pytestmark = pytest.mark.slow
 
-JOBS, KILLS, STEPS, SEEDS, SLOTS = 30, 100, 12, 3, 2
-#: What is killed, out of 100 times; half of the database's cuts come with nothing else.
+JOBS, KILLS, STEPS, SEEDS, SLOTS = 30, 100, 10, 3, 2
+#: What is killed, out of 100 times.
 WEIGHTS = {"service": 40, "attempt": 20, "both": 20, "database": 20}
 SECONDS = 600.0
 
@@ -121,13 +121,15 @@ class Disturbance:
                 found.append(pid)
         return self.dice.choice(found) if found else None
 
-    def strike(self) -> bool:
-        """Kill something; return whether there was something to kill."""
-        what = self.dice.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        victim = self.victim() if what in ("attempt", "both") else None
-        if what in ("attempt", "both") and victim is None:
-            return False
-        if victim is not None:
+    def strike(self, patience: float) -> None:
+        """Kill something; an attempt once there is one to kill, which may be never."""
+        (what,) = self.dice.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        if what in ("attempt", "both"):
+            end = time.monotonic() + patience
+            while (victim := self.victim()) is None:
+                if time.monotonic() > end:
+                    return
+                time.sleep(0.01)
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         if what in ("service", "both"):
@@ -135,7 +137,6 @@ class Disturbance:
         if what == "database":
             self.cut()
         self.done[what] += 1
-        return True
 
 
 def _is_attempt(pid: int, mark: str) -> bool:
@@ -193,7 +194,7 @@ def test_a_hundred_kills_lose_nothing(disturbance: Disturbance, tmp_path: Path) 
     data = [tiny_jobs.resolved(steps=STEPS, seed=seed) for seed in range(SEEDS)]
     began = time.monotonic()
     wanted = [tiny_jobs.undisturbed(tmp_path / f"whole{n}", d) for n, d in enumerate(data)]
-    pace = 0.2 * (time.monotonic() - began) / SEEDS  # moments are relative to the machine's speed
+    alone = (time.monotonic() - began) / SEEDS  # moments are relative to the machine's speed
 
     def unfinished() -> int:
         counts = disturbance.ask(store.counts)
@@ -208,9 +209,9 @@ def test_a_hundred_kills_lose_nothing(disturbance: Disturbance, tmp_path: Path) 
         assert time.monotonic() < end, disturbance.done
         assert unfinished(), f"all was over after {disturbance.done}"
         disturbance.start()
-        time.sleep(disturbance.dice.uniform(0.0, pace))
-        disturbance.strike()
-    assert set(disturbance.done) == set(WEIGHTS)
+        time.sleep(disturbance.dice.uniform(0.0, 0.2 * alone))
+        disturbance.strike(patience=2 * alone)
+    assert min(disturbance.done[what] for what in WEIGHTS) >= 8, disturbance.done
     while unfinished():
         assert time.monotonic() < end, (tmp_path / "data/service.log").read_text()[-5000:]
         disturbance.start()

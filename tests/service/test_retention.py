@@ -164,6 +164,17 @@ def test_killed_after_the_database_knew_the_next_service_finishes_it(shelf: Shel
     assert trash(shelf) == []
 
 
+def test_files_of_jobs_that_the_database_does_not_know_stay(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service was started with the wrong database, or with one that was restored."""
+    unknown = shelf.directory("0123456789abcdef")
+    unknown.mkdir(parents=True)
+    shelf.keep(keep_days=0, keep_bytes=0)
+    assert unknown.exists()
+    assert "of no job that this database knows" in caplog.text
+
+
 def test_a_job_that_is_trained_again_keeps_its_new_files(shelf: Shelf) -> None:
     """Its files were to go, a service was killed, and it was retried before the next one looked."""
     old = shelf.job(days=9)
