@@ -209,7 +209,7 @@ def test_a_run_that_was_set_aside_keeps_its_name_and_never_replaces_another(job:
 
 def test_only_a_whole_run_can_be_gone_on_with(whole: Path) -> None:
     assert why_not_whole(RunDirectory(whole / "run")) is None
-    assert "cannot be read" in (why_not_whole(RunDirectory(whole / "nothing")) or "")
+    assert "no such file" in (why_not_whole(RunDirectory(whole / "nothing")) or "")
 
 
 # ---- the process --------------------------------------------------------------------------------

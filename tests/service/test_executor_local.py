@@ -241,8 +241,8 @@ def test_a_lock_file_that_was_removed_lets_no_living_attempt_be_lost(place: Plac
 
 def test_attempts_are_told_how_many_cores_they_have_and_no_secrets(place: Place) -> None:
     secrets = {
-        "MINIDL_TOKEN": "minidl_x",
-        "MINIDL_DB": "postgresql://a:b@c/d",
+        "MINIDL_SERVICE_TOKEN": "minidl_x",
+        "RAY_AUTH_TOKEN": "x",
         "MLFLOW_RUN_ID": "x",
     }
     executor = place.executor(**secrets)

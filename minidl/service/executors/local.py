@@ -39,7 +39,7 @@ from minidl.service.executors.executor import (
 #: Marks the processes of an attempt; those of a sweep's trials inherit it.
 MARK = "MINIDL_ATTEMPT"
 #: What a service knows and its trainings need not.
-PRIVATE = ("MLFLOW_RUN_ID", "MINIDL_TOKEN", "MINIDL_SERVICE_TOKEN", "MINIDL_DB")
+PRIVATE = ("MLFLOW_RUN_ID", "MINIDL_SERVICE_TOKEN", "RAY_AUTH_TOKEN")
 #: How long a lock is asked for again: somebody may be looking at it.
 GLANCE_SECONDS = 0.5
 
