@@ -86,6 +86,7 @@ ARROWS: dict[str, set[str]] = {
     "service": {"train", "serving", "sweep", "__init__"},
     "__main__": {"cli"},
     "cli": {
+        "kernels",
         "serving",
         "service",
         "sweep",

@@ -180,6 +180,8 @@ class Primitive:
         self.vjp = vjp
         self.jvp = jvp
         self.__doc__ = doc
+        #: The same in other operations, where this one stands for several: see `.fused`.
+        self.composed: Callable[..., Any] | None = None
         self.keeps: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}  # what unread() found
 
     def __repr__(self) -> str:

@@ -41,6 +41,7 @@ from minidl.cli.sync import sync
 from minidl.cli.token import token
 from minidl.cli.train import train
 from minidl.cli.validate import validate
+from minidl.cli.warmup import warmup
 
 app = typer.Typer(
     name="minidl",
@@ -65,6 +66,7 @@ app.command("plot-schedule")(plot_schedule)
 app.command("sync")(sync)
 app.command("lr-find")(lr_find)
 app.command("profile")(profile)
+app.command("warmup")(warmup)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 app.add_typer(config, name="config")

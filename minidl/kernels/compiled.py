@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -54,7 +54,28 @@ class Announcer(event.Listener):  # type: ignore[misc, unused-ignore]
         """Nothing to say."""
 
 
+class Compiled(NamedTuple):
+    """How many versions of kernels there are in this process, and where they are kept."""
+
+    versions: int
+    place: str | None
+
+
+def compiled_so_far() -> Compiled:
+    """Count the versions that were compiled, or loaded from where they are kept."""
+    dispatchers = list(_made.values())
+    places = {getattr(made.stats, "cache_path", None) for made in dispatchers if made.signatures}
+    count = sum(len(made.signatures) for made in dispatchers)
+    return Compiled(count, next((place for place in places if place), None))
+
+
+def never_called() -> list[str]:
+    """Name the kernels that no version was made of."""
+    return [name for name, made in _made.items() if not made.signatures]
+
+
 _ours: set[Callable[..., None]] = set()
+_made: dict[str, Any] = {}
 announcer = Announcer()
 event.register("numba:compile", announcer)  # type: ignore[no-untyped-call, unused-ignore]
 
@@ -68,6 +89,7 @@ def kernel(function: Function) -> Function:
         made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
         made = numba.njit(nogil=True, error_model="numpy")(function)
+    _made[function.__name__] = made
     return cast(Function, made)
 
 
@@ -180,3 +202,219 @@ def adam(
         mean[i] = m
         square[i] = v
         value[i] = p - m / (np.sqrt(v) * scale + eps) * rate
+
+
+@kernel
+def channel_sums(rows: Array, out: Array) -> None:
+    """Write sums over the middle axis of ``rows (N, S, C)`` to ``out (N, C)``."""
+    count, length, channels = rows.shape
+    for n in range(count):
+        for c in range(channels):
+            out[n, c] = rows[n, 0, c]
+        for s in range(1, length):
+            for c in range(channels):
+                out[n, c] += rows[n, s, c]
+
+
+@kernel
+def channel_squares(rows: Array, mean: Array, out: Array) -> None:
+    """Write sums of squares of ``rows - mean`` likewise."""
+    count, length, channels = rows.shape
+    for n in range(count):
+        for c in range(channels):
+            centered = rows[n, 0, c] - mean[c]
+            out[n, c] = centered * centered
+        for s in range(1, length):
+            for c in range(channels):
+                centered = rows[n, s, c] - mean[c]
+                out[n, c] += centered * centered
+
+
+@kernel
+def channel_products(grad: Array, rows: Array, mean: Array, plain: Array, weighted: Array) -> None:
+    """Write sums of ``grad`` and of ``grad · (rows - mean)`` likewise."""
+    count, length, channels = rows.shape
+    for n in range(count):
+        for c in range(channels):
+            plain[n, c] = grad[n, 0, c]
+            weighted[n, c] = (rows[n, 0, c] - mean[c]) * grad[n, 0, c]
+        for s in range(1, length):
+            for c in range(channels):
+                plain[n, c] += grad[n, s, c]
+                weighted[n, c] += (rows[n, s, c] - mean[c]) * grad[n, s, c]
+
+
+@kernel
+def scale_channels(rows: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
+    """Write ``(rows - mean) · scale + shift``, each of a channel."""
+    count, length, channels = rows.shape
+    for n in range(count):
+        for s in range(length):
+            for c in range(channels):
+                out[n, s, c] = (rows[n, s, c] - mean[c]) * scale[c] + shift[c]
+
+
+@kernel
+def normalized_back(
+    grad: Array, rows: Array, mean: Array, level: Array, slope: Array, scale: Array, out: Array
+) -> None:
+    """Write ``(grad - level - (rows - mean) · slope) · scale``, each of a channel."""
+    count, length, channels = rows.shape
+    for n in range(count):
+        for s in range(length):
+            for c in range(channels):
+                part = (rows[n, s, c] - mean[c]) * slope[c]
+                out[n, s, c] = (grad[n, s, c] - level[c] - part) * scale[c]
+
+
+@numba.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+def _erf(x: Any, limit: Any, top: Any, bottom: Any, one: Any) -> Any:
+    held = limit if x > limit else (-limit if x < -limit else x)
+    square = held * held
+    over, under = square * top[0], square * bottom[0]
+    for i in range(1, 5):
+        over = (over + top[i]) * square
+        under = (under + bottom[i]) * square
+    found = (over + top[5]) / (under + bottom[5]) * held
+    return one if found > one else (-one if found < -one else found)
+
+
+@kernel
+def erf(x: Array, limit: Any, top: Any, bottom: Any, out: Array) -> None:
+    """Write the error function of float32; see `minidl.kernels.special`."""
+    one = x.dtype.type(1)
+    for i in range(x.size):
+        out[i] = _erf(x[i], limit, top, bottom, one)
+
+
+@kernel
+def gelu(
+    x: Array, limit: Any, top: Any, bottom: Any, root: Any, half: Any, one: Any, out: Array
+) -> None:
+    """Write ``x Φ(x)``."""
+    for i in range(x.size):
+        out[i] = (_erf(x[i] * root, limit, top, bottom, one) + one) * (x[i] * half)
+
+
+@kernel
+def gelu_gradient(
+    grad: Array,
+    x: Array,
+    limit: Any,
+    top: Any,
+    bottom: Any,
+    root: Any,
+    half: Any,
+    one: Any,
+    density: Any,
+    bell: Array,
+) -> None:
+    """Turn ``bell``, exp(-x²/2), into ``grad · (Φ(x) + x φ(x))``."""
+    for i in range(x.size):
+        area = (_erf(x[i] * root, limit, top, bottom, one) + one) * half
+        bell[i] = (bell[i] * (x[i] * density) + area) * grad[i]
+
+
+@kernel
+def scale_rows(
+    rows: Array, mean: Array, scale: Array, weight: Array, bias: Array, out: Array
+) -> None:
+    """Write ``(rows - mean) · scale · weight + bias``: two numbers a row, two vectors."""
+    count, length = rows.shape
+    for i in range(count):
+        for j in range(length):
+            out[i, j] = (rows[i, j] - mean[i]) * scale[i] * weight[j] + bias[j]
+
+
+@kernel
+def scale_rows_back(
+    grad: Array,
+    rows: Array,
+    mean: Array,
+    level: Array,
+    along: Array,
+    scale: Array,
+    weight: Array,
+    out: Array,
+) -> None:
+    """Write ``(grad · weight - level - (rows - mean) · along) · scale``."""
+    count, length = rows.shape
+    for i in range(count):
+        for j in range(length):
+            part = (rows[i, j] - mean[i]) * along[i]
+            out[i, j] = (grad[i, j] * weight[j] - level[i] - part) * scale[i]
+
+
+@kernel
+def below_top(rows: Array, out: Array) -> None:
+    """Write each row minus its maximum; a row whose maximum is not finite as it is."""
+    count, length = rows.shape
+    for i in range(count):
+        top = rows[i, 0]
+        for j in range(1, length):
+            value = rows[i, j]
+            top = value if (value > top) | (value != value) else top
+        if not np.isfinite(top):
+            top = rows.dtype.type(0)
+        for j in range(length):
+            out[i, j] = rows[i, j] - top
+
+
+@kernel
+def divide_rows(rows: Array, total: Array) -> None:
+    """Divide each row by its own number."""
+    count, length = rows.shape
+    for i in range(count):
+        for j in range(length):
+            rows[i, j] = rows[i, j] / total[i]
+
+
+@kernel
+def weigh_rows(grad: Array, weights: Array, along: Array, out: Array) -> None:
+    """Write ``weights · (grad - along)``, one number a row."""
+    count, length = grad.shape
+    for i in range(count):
+        for j in range(length):
+            out[i, j] = (grad[i, j] - along[i]) * weights[i, j]
+
+
+@kernel
+def im2col(
+    images: Array,
+    patches: Array,
+    outputs: Pair,
+    size: Pair,
+    stride: Pair,
+    dilation: Pair,
+    padding: Pair,
+) -> None:
+    """Copy what lies under the kernel: ``images (N, H, W, C)`` to ``patches (N·OH·OW, KH·KW·C)``.
+
+    Padding is written as zeros, so no padded image is made.
+    """
+    count, height, width, channels = images.shape
+    source, target = images.reshape(-1), patches.reshape(-1)
+    zero = images.dtype.type(0)
+    # Without dilation a row of a patch is one run of memory, in the image and in the patch.
+    runs, length = (1, size[1] * channels) if dilation[1] == 1 else (size[1], channels)
+    line = width * channels
+    into = 0
+    for n in range(count):
+        for y in range(outputs[0]):
+            for x in range(outputs[1]):
+                for i in range(size[0]):
+                    row = y * stride[0] + i * dilation[0] - padding[0]
+                    inside = (row >= 0) & (row < height)
+                    for j in range(runs):
+                        start = (x * stride[1] + j * dilation[1] - padding[1]) * channels
+                        low, high = max(0, -start), min(length, line - start)
+                        if not inside or high <= low:
+                            low, high = length, length
+                        for k in range(low):
+                            target[np.uintp(into + k)] = zero
+                        out_of = (n * height + row) * line + start
+                        for k in range(low, high):
+                            target[np.uintp(into + k)] = source[np.uintp(out_of + k)]
+                        for k in range(high, length):
+                            target[np.uintp(into + k)] = zero
+                        into += length

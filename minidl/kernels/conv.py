@@ -21,6 +21,9 @@ Pair = tuple[int, int]
 #: Bytes of patches at a time: about half the L2 cache of one core of a current CPU.
 BLOCK_BYTES = 1 << 20
 
+#: Numbers in a row of the kernel, over all channels, from which the compiled copy is faster.
+WIDE = 32
+
 
 def output_size(
     name: str, size: Any, kernel: Any, stride: Pair, padding: Pair, dilation: Pair
@@ -76,8 +79,37 @@ def _patches(images: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pai
     )
 
 
-def _blocks(count: int, bytes_each: int) -> Iterator[slice]:
-    step = max(1, BLOCK_BYTES // max(1, bytes_each))
+class _Columns:
+    """The patches of images, a few images at a time."""
+
+    def __init__(
+        self, x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, out: Pair
+    ) -> None:
+        self.how = (out, kernel, stride, dilation, padding)
+        self.length = kernel[0] * kernel[1] * x.shape[1]
+        self.rows = out[0] * out[1]
+        self.images = channels_last(x)
+        step = max(1, BLOCK_BYTES // max(1, self.rows * self.length * x.itemsize))
+        self.room = np.empty((min(step, len(x)) * self.rows, self.length), x.dtype)
+        self.blocks = list(_blocks(len(x), step))
+        # Short runs, those of few channels, NumPy copies as fast.
+        wide = kernel[1] * x.shape[1] >= WIDE
+        self.fast = selection.compiled(self.images, self.room) if wide else None
+        if self.fast is None:
+            self.patches = _patches(_padded(x, padding), kernel, stride, dilation, out)
+
+    def __iter__(self) -> Iterator[tuple[slice, Array]]:
+        """Yield which images, and their patches as rows; the next ones overwrite them."""
+        for block in self.blocks:
+            columns = self.room[: (block.stop - block.start) * self.rows]
+            if self.fast is None:
+                columns.reshape(self.patches[block].shape)[...] = self.patches[block]
+            else:
+                self.fast.im2col(self.images[block], columns, *self.how)
+            yield block, columns
+
+
+def _blocks(count: int, step: int) -> Iterator[slice]:
     for start in range(0, count, step):
         yield slice(start, min(count, start + step))
 
@@ -99,15 +131,14 @@ def conv2d(
     """Correlate ``x (N, C, H, W)`` with ``weight (O, C, KH, KW)``; add ``bias (O,)``."""
     kernel = weight.shape[2], weight.shape[3]
     size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
-    patches = _patches(_padded(x, padding), kernel, stride, dilation, size)
     matrix = _as_matrix(weight)
     rows, outputs = size[0] * size[1], weight.shape[0]
     out = np.empty((len(x), rows, outputs), np.result_type(x, weight))
-    for block in _blocks(len(x), rows * matrix.shape[0] * x.itemsize):
-        columns = patches[block].reshape(-1, matrix.shape[0])
-        np.matmul(columns, matrix, out=out[block].reshape(-1, outputs))
-    if bias is not None:
-        out += bias
+    for block, columns in _Columns(x, kernel, stride, padding, dilation, size):
+        part = out[block].reshape(-1, outputs)
+        np.matmul(columns, matrix, out=part)
+        if bias is not None:
+            part += bias  # while the part is in cache
     return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
 
 
@@ -115,12 +146,10 @@ def conv2d_weight(
     g: Array, x: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Array:
     """Correlate ``g (N, O, OH, OW)`` with ``x``: the gradient of the weight, kernel ``size``."""
-    patches = _patches(_padded(x, padding), size, stride, dilation, (g.shape[2], g.shape[3]))
-    length = size[0] * size[1] * x.shape[1]
-    rows = channels_last(g).reshape(len(g), g.shape[2] * g.shape[3], g.shape[1])
+    length, out = size[0] * size[1] * x.shape[1], (g.shape[2], g.shape[3])
+    rows = channels_last(g).reshape(len(g), out[0] * out[1], g.shape[1])
     total = np.zeros((length, g.shape[1]), np.result_type(g, x))
-    for block in _blocks(len(g), rows.shape[1] * length * x.itemsize):
-        columns = patches[block].reshape(-1, length)
+    for block, columns in _Columns(x, size, stride, padding, dilation, out):
         total += columns.T @ rows[block].reshape(-1, g.shape[1])
     return total.reshape(*size, x.shape[1], g.shape[1]).transpose(3, 2, 0, 1)
 
@@ -136,8 +165,11 @@ def conv2d_input(
     out = np.zeros((n, *size, c), np.result_type(g, weight))
     # A result without gaps in memory, padding or not: what comes next walks it in one run.
     fast = selection.compiled(out, rows, matrix)
-    for block in _blocks(n, oh * ow * matrix.shape[1] * g.itemsize):
-        patches = rows[block].reshape(-1, o) @ matrix
+    step = max(1, BLOCK_BYTES // max(1, oh * ow * matrix.shape[1] * g.itemsize))
+    room = np.empty((min(step, n) * oh * ow, matrix.shape[1]), out.dtype)
+    for block in _blocks(n, step):
+        patches = room[: (block.stop - block.start) * oh * ow]
+        np.matmul(rows[block].reshape(-1, o), matrix, out=patches)
         if fast is not None:
             fast.col2im(patches, out[block], (oh, ow), (kh, kw), stride, dilation, padding)
         else:

@@ -6,7 +6,8 @@ variable ``MINIDL_KERNELS``, and else ``auto``.
 
 - ``numpy``: never compiled.
 - ``compiled``: wherever there is a compiled version; an error where numba is not installed.
-- ``auto``: compiled where numba is installed and the arrays are large enough to pay for its import.
+- ``auto``: compiled where numba is installed, once there has been enough work for its import to
+  pay: one large array, or many smaller ones one after another.
 
 Both versions give the same bits, so nothing but speed hangs on it. numba is imported at the
 first kernel that is chosen, never by ``import minidl``.
@@ -30,10 +31,17 @@ from minidl.autograd.primitive import Array
 MODES = ("auto", "numpy", "compiled")
 VARIABLE = "MINIDL_KERNELS"
 
-#: Elements from which ``auto`` chooses compiled kernels. Loading them takes about half a second
+#: Elements from which ``auto`` imports numba at once. Loading kernels takes about half a second
 #: once in a process; on arrays of this size they save a training step about a millisecond, so an
-#: epoch of MNIST pays for it. Scripts with smaller arrays never import numba.
+#: epoch of MNIST pays for it. Scripts with smaller arrays, and few of them, never import numba.
 WORTHWHILE = 1 << 18
+
+#: Elements in all, over any number of calls, after which ``auto`` imports it too: about a second
+#: of work for NumPy's kernels.
+ENOUGH = 1 << 28
+
+#: Elements from which a loaded kernel is called: below, the call itself takes as long as NumPy.
+CALLED = 1 << 12
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -82,7 +90,7 @@ def compiled(*arrays: Array) -> ModuleType | None:
         The mode is ``compiled`` and numba is not installed.
     """
     mode = _override.get() or _from_environment()
-    if mode == "numpy" or (mode == "auto" and arrays[0].size < WORTHWHILE):
+    if mode == "numpy" or (mode == "auto" and not _pays(arrays[0].size)):
         return None
     module = _require() if mode == "compiled" else _load()
     dtype = arrays[0].dtype
@@ -92,6 +100,24 @@ def compiled(*arrays: Array) -> ModuleType | None:
         for array in arrays
     )
     return module if fits else None
+
+
+class Work:
+    """How much there has been to do for kernels, in this process."""
+
+    elements = 0
+
+
+def _pays(size: int) -> bool:
+    """Say whether ``auto`` goes to numba for an array of this size, and count it."""
+    if size < CALLED:
+        return False
+    if Work.elements < ENOUGH:
+        # Threads may lose a count to each other; it is a rule of thumb, and the bits are the same.
+        Work.elements += size
+        if size >= WORTHWHILE:
+            Work.elements = ENOUGH
+    return Work.elements >= ENOUGH
 
 
 def _checked(mode: str, where: str) -> str:

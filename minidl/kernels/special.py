@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels import selection
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969):
 # numerators and denominators, highest power first, for |x| <= 0.46875, up to 4, and beyond.
@@ -67,6 +68,24 @@ _FAR_BOTTOM = (
 )
 
 
+#: For float32, where a few digits less are enough: erf(x) = x · P(x²) / Q(x²) up to |x| = 3.92, and
+#: ±1 from there on. Fitted by reweighted least squares to a relative error of 1.9e-8; computed in
+#: float32 it is right to 7 units in the last place. Highest power first.
+ERF_LIMIT = np.float32(3.92)
+ERF_TOP = tuple(
+    map(
+        np.float32,
+        (2.05005722e-06, 0.000284865411, 0.00376518304, 0.0527473502, 0.190397441, 1.12837911),
+    )
+)
+ERF_BOTTOM = tuple(
+    map(np.float32, (3.80905003e-05, 0.00116241642, 0.0149683496, 0.114105217, 0.502068102, 1.0))
+)
+
+#: Elements at a time, so that they stay in cache through all the passes.
+_BLOCK = 1 << 14
+
+
 def _ratio(x: Array, top: tuple[float, ...], bottom: tuple[float, ...]) -> Array:
     numerator, denominator = x * top[0], x * bottom[0]
     for a, b in zip(top[1:-1], bottom[1:-1], strict=True):
@@ -92,12 +111,58 @@ def erf(x: Any) -> Array:
     x = np.asarray(x)
     if x.dtype.kind != "f":
         x = x.astype(np.float64)  # as NumPy's own exp and log do
+    if x.dtype == np.float32:
+        return _erf_of_float32(x)
     size = np.abs(x)
     near = x * _ratio(np.minimum(size, 0.46875) ** 2, _NEAR_TOP, _NEAR_BOTTOM)
     mid = np.clip(size, 0.46875, 6.0)
     far = np.copysign(1.0 - np.exp(-mid * mid) * _ratio(mid, _MID_TOP, _MID_BOTTOM), x)
     result: Array = np.where(size <= 0.46875, near, far).astype(x.dtype, copy=False)
     return result
+
+
+def _erf_of_float32(x: Array) -> Array:
+    out = np.empty_like(x)
+    laid = laid_out(x, out)
+    if laid is None:
+        return _erf_of_float32(np.ascontiguousarray(x))
+    source, target = laid
+    if (fast := selection.compiled(source, target)) is not None:
+        fast.erf(source, ERF_LIMIT, ERF_TOP, ERF_BOTTOM, target)
+        return out
+    for start in range(0, source.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        erf_of_block(source[block], target[block])
+    return out
+
+
+def laid_out(*arrays: Array) -> tuple[Array, ...] | None:
+    """View arrays as flat in the order of memory, if all lie alike and without gaps."""
+    first = arrays[0]
+    if any(array.strides != first.strides for array in arrays):
+        return None
+    if first.ndim == 4 and not first.flags.c_contiguous:  # images, channels last
+        arrays = tuple(array.transpose(0, 2, 3, 1) for array in arrays)
+    if not arrays[0].flags.c_contiguous:
+        return None
+    return tuple(array.reshape(-1) for array in arrays)
+
+
+def erf_of_block(x: Array, out: Array) -> None:
+    """Write the error function of float32, in the compiled version's order."""
+    x = np.clip(x, -ERF_LIMIT, ERF_LIMIT)
+    square = x * x
+    top, bottom = square * ERF_TOP[0], square * ERF_BOTTOM[0]
+    for a, b in zip(ERF_TOP[1:-1], ERF_BOTTOM[1:-1], strict=True):
+        top += a
+        top *= square
+        bottom += b
+        bottom *= square
+    top += ERF_TOP[-1]
+    bottom += ERF_BOTTOM[-1]
+    top /= bottom
+    top *= x
+    np.clip(top, np.float32(-1), np.float32(1), out=out)
 
 
 def _exp_minus_square(x: Array) -> Array:

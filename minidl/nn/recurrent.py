@@ -1,7 +1,6 @@
 """Recurrent layers: a state that is carried along a sequence.
 
-All time steps' inputs go through the weights in one product; only what the state takes part in is
-done step by step. Parameters lie and are named as PyTorch's, gates in its order.
+Parameters lie and are named as PyTorch's, gates in its order.
 
 References
 ----------
@@ -13,7 +12,7 @@ behind the product).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, ClassVar
 
@@ -37,19 +36,25 @@ from minidl.ops.shape import shape_of, transpose
 
 
 def _run(
-    x: Any, state: tuple[Any, ...], weights: tuple[Any, ...], step: Callable[..., Any], back: bool
-) -> tuple[Any, tuple[Any, ...]]:
-    """Run one layer in one direction over ``x (T, N, *)``; return hidden states and the last."""
+    steps: Sequence[Any],
+    state: tuple[Any, ...],
+    weights: tuple[Any, ...],
+    step: Callable[..., Any],
+    back: bool,
+) -> tuple[list[Any], tuple[Any, ...]]:
+    """Run one layer in one direction over ``(N, *)`` a step; return hidden states and the last.
+
+    The inputs' share is made step by step too: one product for all would be cut into steps, and the
+    gradient of a piece is an array as large as the whole, one a step.
+    """
     weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = weights
-    shares = linear(x, weight_ih, bias_ih)
-    count = shape_of(x)[0]
-    outputs: list[Any] = [None] * count
-    for t in reversed(range(count)) if back else range(count):
-        state = step(shares[t], state, weight_hh, bias_hh)
+    outputs: list[Any] = [None] * len(steps)
+    for t in reversed(range(len(steps))) if back else range(len(steps)):
+        state = step(linear(steps[t], weight_ih, bias_ih), state, weight_hh, bias_hh)
         if weight_hr is not None:
             state = (linear(state[0], weight_hr), *state[1:])
         outputs[t] = state[0]
-    return stack(outputs), state
+    return outputs, state
 
 
 class _Recurrent(Module):
@@ -125,17 +130,24 @@ class _Recurrent(Module):
         """
         single, x = self._expect(x)
         start = self._start(x, state, single)
+        steps = [x[t] for t in range(shape_of(x)[0])]
         last: list[tuple[Any, ...]] = []
         for layer in range(self.num_layers):
             parts = []
             for back, suffix in enumerate(self._suffixes(layer)):
                 own = tuple(part[len(last)] for part in start)
-                out, state = _run(x, own, self._weights(suffix), self.step(), bool(back))
+                out, state = _run(steps, own, self._weights(suffix), self.step(), bool(back))
                 parts.append(out)
                 last.append(state)
-            x = cat(parts, -1) if len(parts) > 1 else parts[0]
+            steps = (
+                parts[0]
+                if len(parts) == 1
+                else [cat(both, -1) for both in zip(*parts, strict=True)]
+            )
             if self.dropout and layer < self.num_layers - 1:
-                x = functional.dropout(x, self.dropout, self.training, rng=self.rng)
+                how = {"rng": self.rng}
+                steps = [functional.dropout(h, self.dropout, self.training, **how) for h in steps]
+        x = stack(steps)
         states = tuple(stack([state[i] for state in last]) for i in range(self.states))
         if single:
             x, states = x[:, 0], tuple(part[:, 0] for part in states)

@@ -13,6 +13,7 @@ from minidl.arguments import Size, checked
 from minidl.nn import expect, init
 from minidl.nn.module import Module, Parameter
 from minidl.ops.elementwise import relu, sigmoid, tanh
+from minidl.ops.gates import lstm_memory, lstm_shown
 from minidl.ops.products import linear
 from minidl.ops.shape import shape_of
 
@@ -31,12 +32,9 @@ def rnn_step(function: Callable[[Any], Any]) -> Callable[..., Any]:
 def lstm_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:
     """Return hidden and cell state, from the input's share of the gates."""
     hidden, cell = state
-    n = shape_of(cell)[-1]
     gates = x + linear(hidden, weight, bias)
-    # Input and forget gate lie side by side: one sigmoid for both.
-    both = sigmoid(gates[..., : 2 * n])
-    cell = both[..., n:] * cell + both[..., :n] * tanh(gates[..., 2 * n : 3 * n])
-    return sigmoid(gates[..., 3 * n :]) * tanh(cell), cell
+    cell = lstm_memory(gates, cell)
+    return lstm_shown(gates, cell), cell
 
 
 def gru_step(x: Any, state: tuple[Any, ...], weight: Any, bias: Any) -> tuple[Any, ...]:

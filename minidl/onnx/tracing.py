@@ -63,7 +63,9 @@ class OnnxLevel(Level):
         return box(value, self, ref), ref
 
     def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Run an operation and note it."""
+        """Run an operation and note it; one that stands for several as those."""
+        if primitive.composed is not None:
+            return primitive.composed(*args, **params)
         values = [a.value if self.owns(a) else a for a in args]
         made, ref = self.new(as_array(primitive(*values, **params)))
         noted = [a.trace if self.owns(a) else a for a in args]

@@ -11,7 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl.autograd.checkpoint import generator
+from minidl.autograd.fused import fused
+from minidl.autograd.primitive import Primitive
+from minidl.kernels import gelu as kernel
 from minidl.ops.arithmetic import ge, gt, logical_and, lt, where
+from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import abs, exp, expm1, log1p, sigmoid, sign, stop_gradient, tanh
 from minidl.ops.reduce import argmax
 from minidl.ops.rounding import clamp
@@ -46,6 +50,15 @@ __all__ = [
 ]
 
 
+_gelu: Primitive = fused(
+    "gelu",
+    kernel.gelu,
+    lambda x: 0.5 * x * (1.0 + erf(x * math.sqrt(0.5))),
+    (kernel.gelu_gradient,),
+    batch=elementwise,
+)
+
+
 def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
     """Return x Φ(x), with Φ the normal distribution function.
 
@@ -61,7 +74,7 @@ def gelu(x: Any, *, approximate: Literal["none", "tanh"] = "none") -> Any:
     D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415.
     """
     if approximate == "none":
-        return 0.5 * x * (1.0 + erf(x * math.sqrt(0.5)))
+        return _gelu(x)
     if approximate == "tanh":
         return 0.5 * x * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
     raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Examples, Primitive, primitive
+from minidl.autograd.fused import fused
+from minidl.autograd.primitive import Examples, Primitive, primitive
+from minidl.kernels import rows
 from minidl.ops.arithmetic import where
+from minidl.ops.batching import all_with_examples
 from minidl.ops.products import matmul
 from minidl.ops.random import dropout
 from minidl.ops.rearrange import repeat_interleave
@@ -24,17 +27,23 @@ def _mt(x: Any) -> Any:
     return transpose(x, -1, -2)
 
 
-def _probabilities(scores: Array) -> Array:
-    """softmax(scores) along the last axis; a row of -∞ has no one to attend to and gives zeros."""
-    top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    out = np.exp(scores - np.where(np.isfinite(top), top, 0.0).astype(scores.dtype))
-    total = out.sum(axis=-1, keepdims=True)
-    out /= np.where(total == 0, 1.0, total).astype(scores.dtype)
-    return out
-
-
 def _rule(g: Any, out: Any, _x: Any) -> Any:
-    return out * (g - sum(g * out, -1, keepdim=True))
+    return _weigh(g, out)
+
+
+#: ``(g, p)``: p (g - Σ g p), the derivative of softmax in both modes.
+_weigh: Primitive = fused(
+    "scaled_dot_product_attention_gradient",
+    rows.softmax_gradient,
+    lambda g, p: p * (g - sum(g * p, -1, keepdim=True)),
+    (
+        lambda t, g, p: rows.softmax_gradient(t, p),  # symmetric in g
+        lambda t, g, p: (
+            t * (g - np.sum(g * p, -1, keepdims=True)) - g * np.sum(t * p, -1, keepdims=True)
+        ),
+    ),
+    batch=all_with_examples,
+)
 
 
 def _batched(operation: Primitive, examples: Examples) -> Any:
@@ -43,7 +52,7 @@ def _batched(operation: Primitive, examples: Examples) -> Any:
 
 _attend: Primitive = primitive(
     "scaled_dot_product_attention",
-    _probabilities,
+    rows.softmax,
     vjp=(_rule,),
     jvp=(_rule,),
     batch=_batched,

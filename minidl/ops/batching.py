@@ -47,6 +47,11 @@ def _whole(examples: Examples) -> list[Any]:
     return [everywhere(value, flag, examples.size) for value, flag in pairs]
 
 
+def all_with_examples(primitive: Primitive, examples: Examples, **params: Any) -> Any:
+    """Give every argument the axis of examples: for operations whose arguments have one shape."""
+    return primitive(*_whole(examples), **params)
+
+
 def along(name: str) -> BatchRule:
     """Return the rule of operations along axes: the parameter ``name`` counts one more."""
 

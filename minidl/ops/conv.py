@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl.autograd.primitive import Primitive, primitive
+from minidl.autograd.primitive import Primitive, linear, primitive
 from minidl.kernels import conv as kernel
+from minidl.kernels.norm import channel_sum
 from minidl.ops.batching import folded_if_only_first
 from minidl.ops.padding import pad_constant
 from minidl.ops.patches import Sizes, patches, sizes
 from minidl.ops.products import matmul
-from minidl.ops.reduce import sum
-from minidl.ops.shape import permute, reshape, shape_of, unsqueeze
+from minidl.ops.shape import broadcast_to, permute, reshape, shape_of, unsqueeze
 
 __all__ = [
     "conv1d",
@@ -26,13 +26,21 @@ __all__ = [
     "conv3d",
 ]
 
+# Σ over all but the channels: the gradient that reaches the bias.
+_channel_sum: Primitive = primitive(
+    "channel_sum",
+    channel_sum,
+    vjp=(lambda g, _out, x: broadcast_to(reshape(g, (1, -1, *(1,) * (x.ndim - 2))), x.shape),),
+    jvp=linear,
+)
+
 _conv2d: Primitive = primitive(
     "conv2d",
     kernel.conv2d,
     vjp=(
         lambda g, _out, x, weight, _bias, **how: _conv2d_input(g, weight, size=x.shape[2:], **how),
         lambda g, _out, x, weight, _bias, **how: _conv2d_weight(g, x, size=weight.shape[2:], **how),
-        lambda g, _out, _x, _weight, _bias, **how: sum(g, (0, 2, 3)),
+        lambda g, _out, _x, _weight, _bias, **how: _channel_sum(g),
     ),
     jvp=(
         lambda t, out, x, weight, bias, **how: _conv2d(t, weight, None, **how),

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import recording
-from minidl.autograd.primitive import Array, Primitive, constant, plain, primitive
+from minidl.autograd.batch import one_by_one
+from minidl.autograd.fused import fused
+from minidl.autograd.primitive import Array, Examples, Primitive, constant, plain, primitive
+from minidl.kernels import norm as kernel
+from minidl.kernels import rows
 from minidl.ops.batching import along
 from minidl.ops.elementwise import rsqrt, sqrt, square
 from minidl.ops.lengths import vector_norm
@@ -69,27 +73,45 @@ def batch_norm(
                 f"of the input {shape}"
             )
     if training:
-        over = (0, *range(2, len(shape)))
-        count = math.prod(shape[axis] for axis in over)
+        count = shape[0] * math.prod(shape[2:])
         if count <= 1:
             raise ValueError(
                 f"batch_norm: more than one value per channel is wanted in training, got {shape}; "
                 "use larger batches, or drop_last for the last one"
             )
-        center = mean(x, over, keepdim=True)
-        centered = x - center
-        spread = mean(square(centered), over, keepdim=True)
-        _update(running_mean, center, momentum)
-        _update(running_var, spread, momentum, count / (count - 1))
-    elif running_mean is None or running_var is None:
+        found = _moments(x)
+        _update(running_mean, found[0], momentum)
+        _update(running_var, found[1], momentum, count / (count - 1))
+        return _batch_norm(x, weight, bias, found, eps=eps)
+    if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are wanted outside of training")
-    else:
-        centered = x - reshape(running_mean, channel)
-        spread = reshape(running_var, channel)
-    out = centered / sqrt(spread + eps)
+    scale = rsqrt(running_var + eps)
+    out = (x - reshape(running_mean, channel)) * reshape(
+        scale if weight is None else weight * scale, channel
+    )
+    return out if bias is None else out + reshape(bias, channel)
+
+
+def _composed(x: Any, weight: Any, bias: Any, _moments: Any, *, eps: float) -> Any:
+    """Normalize by other operations; the moments follow from ``x``, and derivatives must see it."""
+    shape = shape_of(x)
+    over, channel = (0, *range(2, len(shape))), (1, shape[1], *(1,) * (len(shape) - 2))
+    centered = x - mean(x, over, keepdim=True)
+    out = centered / sqrt(mean(square(centered), over, keepdim=True) + eps)
     if weight is not None:
         out = out * reshape(weight, channel)
     return out if bias is None else out + reshape(bias, channel)
+
+
+#: Mean and variance of each channel, as constants: `_batch_norm` differentiates through them.
+_moments: Primitive = primitive("batch_norm_moments", kernel.moments)
+
+_batch_norm: Primitive = fused(
+    "batch_norm",
+    kernel.batch_norm,
+    _composed,
+    (kernel.by_input, kernel.by_weight, kernel.by_bias, None),
+)
 
 
 def _update(running: Any, batch: Any, momentum: float, scale: float = 1.0) -> None:
@@ -137,6 +159,13 @@ _normalize: Primitive = primitive(
 )
 
 
+def _examples_as_rows(operation: Primitive, examples: Examples, **params: Any) -> Any:
+    """More examples are more rows, where weight and bias are the same for all."""
+    if not examples.batched[0] or any(examples.batched[1:]):
+        return one_by_one(operation, examples, **params)
+    return operation(*examples.values, **params)
+
+
 def layer_norm(
     x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
@@ -153,9 +182,38 @@ def layer_norm(
     ----------
     J. L. Ba et al., "Layer Normalization", arXiv:1607.06450.
     """
-    out = _normalize(x, dim=_last_axes("layer_norm", x, normalized_shape), eps=eps)
+    over = _last_axes("layer_norm", x, normalized_shape)
+    shape = shape_of(x)
+    length = math.prod(normalized_shape)
+    wrong = any(
+        v is not None and (shape_of(v) != tuple(normalized_shape) or v.dtype != x.dtype)
+        for v in (weight, bias)
+    )
+    if wrong or x.dtype.kind != "f" or not math.prod(shape):
+        return _affine(_normalize(x, dim=over, eps=eps), weight, bias)
+    return _layer_norm(x, weight, bias, length=length, eps=eps)
+
+
+def _affine(out: Any, weight: Any, bias: Any) -> Any:
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
+
+
+def _layer_norm_composed(x: Any, weight: Any, bias: Any, *, length: int, eps: float) -> Any:
+    axes, count = 0, 1
+    while count < length:
+        axes, count = axes + 1, count * shape_of(x)[-axes - 1]
+    dim = tuple(range(len(shape_of(x)) - axes, len(shape_of(x))))
+    return _affine(_normalize(x, dim=dim, eps=eps), weight, bias)
+
+
+_layer_norm: Primitive = fused(
+    "layer_norm",
+    rows.layer_norm,
+    _layer_norm_composed,
+    (rows.by_input, rows.by_weight, rows.by_bias),
+    batch=_examples_as_rows,
+)
 
 
 def rms_norm(

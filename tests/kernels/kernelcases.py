@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels import conv, masking, optimizers, pool
+from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, rows, special
 
 Call = Callable[[], tuple[np.ndarray, ...]]
 Case = Callable[[np.random.Generator, Any], Call]
@@ -106,6 +106,104 @@ def adam(length: int, **changes: Any) -> Case:
     return make
 
 
+def convolved(
+    shape: Any, outputs: int, kernel: Any, stride: Any, padding: Any, dilation: Any, layout: str
+) -> Case:
+    """A convolution, and the gradient of its weight."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, layout)
+        weight = rng.standard_normal((outputs, shape[1], *kernel)).astype(dtype)
+        bias = rng.standard_normal(outputs).astype(dtype)
+        how = {"stride": stride, "padding": padding, "dilation": dilation}
+        size = conv.output_size("conv2d", shape[2:], kernel, stride, padding, dilation)
+        g = images(rng, (shape[0], outputs, *size), dtype, layout)
+
+        def call() -> tuple[np.ndarray, ...]:
+            return conv.conv2d(x, weight, bias, **how), conv.conv2d_weight(g, x, size=kernel, **how)
+
+        return call
+
+    return make
+
+
+def batch_norm(shape: Any, layout: str, *, affine: bool = True) -> Case:
+    """Moments, normalized images, and the three gradients."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x, g = (images(rng, shape, dtype, layout) for _ in range(2))
+        weight, bias = (
+            rng.standard_normal(shape[1]).astype(dtype) if affine else None for _ in range(2)
+        )
+
+        def call() -> tuple[np.ndarray, ...]:
+            found = norm.moments(x)
+            given, how = (x, weight, bias, found), {"eps": 1e-5}
+            return (
+                found,
+                norm.batch_norm(*given, **how),
+                norm.by_input(g, *given, **how),
+                norm.by_weight(g, *given, **how),
+                norm.by_bias(g, *given, **how),
+            )
+
+        return call
+
+    return make
+
+
+def layer_norm(shape: Any, *, affine: bool = True) -> Case:
+    """Normalized rows, and the three gradients."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x, g = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+        weight, bias = (rng.standard_normal(shape[-1]).astype(dtype) for _ in range(2))
+        given = (x, weight, bias) if affine else (x, None, None)
+        how = {"length": shape[-1], "eps": 1e-5}
+
+        def call() -> tuple[np.ndarray, ...]:
+            made = rows.layer_norm(*given, **how), rows.by_input(g, *given, **how)
+            if not affine:
+                return made
+            return (*made, rows.by_weight(g, *given, **how), rows.by_bias(g, *given, **how))
+
+        return call
+
+    return make
+
+
+def softmax(shape: Any, *, odd: bool = False) -> Case:
+    """Probabilities and their gradient; ``odd`` are rows of -inf, of inf and of NaN."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        scores, g = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+        if odd:
+            flat = scores.reshape(-1, shape[-1])
+            flat[0], flat[1, 0], flat[2, -1], flat[3, 0] = -np.inf, -np.inf, np.nan, np.inf
+
+        def call() -> tuple[np.ndarray, ...]:
+            found = rows.softmax(scores)
+            return found, rows.softmax_gradient(g, found)
+
+        return call
+
+    return make
+
+
+def bell(shape: Any, layout: str) -> Case:
+    """The error function and GELU with its gradient, far out too."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x, g = (images(rng, shape, dtype, layout) for _ in range(2))
+        if layout != "read-only":
+            x -= dtype(0.5)
+            x *= dtype(4)
+            x[0, 0, 0, :3] = np.inf, -np.inf, np.nan
+        return lambda: (special.erf(x), gelu.gelu(x), gelu.gelu_gradient(g, x))
+
+    return make
+
+
 #: What the compiled version is expected to take, and its name there.
 COMPILED: dict[str, tuple[str, Case]] = {
     "pool 2x2": ("unpool", pooled((3, 5, 8, 6), (2, 2), (2, 2), layout="channels last")),
@@ -146,6 +244,42 @@ COMPILED: dict[str, tuple[str, Case]] = {
         "col2im",
         spread((2, 3, 2, 2), 2, (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
     ),
+    "conv wide": (
+        "im2col",
+        convolved((3, 11, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    ),
+    "conv wide, strided": (
+        "im2col",
+        convolved((2, 16, 11, 10), 4, (3, 2), (2, 3), (1, 0), (1, 1), layout="cropped"),
+    ),
+    "conv wide, dilated": (
+        "im2col",
+        convolved((2, 11, 12, 13), 4, (2, 3), (2, 1), (2, 3), (3, 2), layout="channels first"),
+    ),
+    "conv wide, padded beyond the image": (
+        "im2col",
+        convolved((2, 32, 2, 2), 2, (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
+    ),
+    "conv wide, many images": (
+        "im2col",
+        convolved((40, 16, 14, 14), 3, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    ),
+    "batch norm": ("normalized_back", batch_norm((5, 7, 4, 6), "channels last")),
+    "batch norm of many": ("channel_squares", batch_norm((70, 16, 9, 9), "channels last")),
+    "batch norm, channels first": ("scale_channels", batch_norm((5, 7, 4, 6), "channels first")),
+    "batch norm, read-only": ("scale_channels", batch_norm((5, 7, 4, 6), "cropped")),
+    "batch norm of pixels": ("channel_products", batch_norm((9, 5, 1, 1), "channels last")),
+    "batch norm alone": (
+        "normalized_back",
+        batch_norm((5, 3, 4, 6), "channels last", affine=False),
+    ),
+    "layer norm": ("scale_rows_back", layer_norm((3, 5, 12))),
+    "layer norm of many": ("scale_rows_back", layer_norm((3001, 64))),
+    "layer norm alone": ("scale_rows", layer_norm((7, 5), affine=False)),
+    "layer norm of one": ("scale_rows", layer_norm((4, 1))),
+    "softmax": ("weigh_rows", softmax((2, 3, 5, 7))),
+    "softmax of odd rows": ("below_top", softmax((5, 6), odd=True)),
+    "softmax of one": ("divide_rows", softmax((4, 1))),
     "masked channels last": ("masked", masked((3, 5, 4, 7), "channels last")),
     "masked channels first": ("masked", masked((3, 5, 4, 7), "channels first")),
     "masked of nothing": ("masked", masked((0, 5, 4, 7), "channels last")),
@@ -155,6 +289,14 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "adam of one": ("adam", adam(1, eps=1e-3, beta1=0.0)),
     "adam of NumPy's numbers": ("adam", adam(100, lr=np.float64(1e-2))),
     "adam of nothing": ("adam", adam(0)),
+}
+
+#: What it is expected to take of float32 alone.
+FLOAT32: dict[str, tuple[str, Case]] = {
+    "bell channels last": ("gelu_gradient", bell((3, 5, 4, 7), "channels last")),
+    "bell channels first": ("gelu", bell((3, 5, 4, 7), "channels first")),
+    "bell cropped": ("erf", bell((3, 5, 4, 7), "cropped")),
+    "bell of many": ("gelu_gradient", bell((5, 32, 31, 17), "channels last")),
 }
 
 #: What the compiled version leaves to NumPy's, and its name there.
@@ -168,6 +310,11 @@ LEFT: dict[str, tuple[str, Case]] = {
     "unpool overlapping": (
         "unpool",
         pooled((2, 3, 7, 7), (3, 3), (2, 2), layout="channels last"),
+    ),
+    "batch norm of one channel": ("channel_sums", batch_norm((3, 1, 8, 8), "channels last")),
+    "conv of few channels": (
+        "im2col",
+        convolved((2, 3, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
     ),
     "masked cropped": ("masked", masked((3, 5, 4, 7), "cropped")),
     "masked read-only": ("masked", masked((3, 5, 4, 7), "read-only")),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernelcases import COMPILED, LEFT, Case, images
+from kernelcases import COMPILED, FLOAT32, LEFT, Case, images
 
 from minidl.kernels import masking, pool
 from minidl.kernels.selection import use_kernels
@@ -19,7 +19,7 @@ pytest.importorskip("numba", reason="compiled kernels: numba is not installed")
 
 from minidl.kernels import compiled
 
-NAMES = ("max_pool2d", "unpool", "masked", "col2im", "adam")
+NAMES = sorted(compiled._made)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda d: d.__name__)
 
 
@@ -67,6 +67,21 @@ def test_the_bits_are_numpys(name: str, dtype: Any, calls: set[str]) -> None:
     assert kernel in calls, f"{name}: the NumPy version ran"
     for one, other in zip(found, wanted, strict=True):
         assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize("name", FLOAT32)
+def test_the_bits_of_float32_are_numpys(name: str, calls: set[str]) -> None:
+    kernel, case = FLOAT32[name]
+    wanted, found = run(case, np.float32, "numpy"), run(case, np.float32, "compiled")
+    assert kernel in calls, f"{name}: the NumPy version ran"
+    for one, other in zip(found, wanted, strict=True):
+        assert_same_bits(one, other)
+
+
+def test_every_kernel_has_a_case(calls: set[str]) -> None:
+    for _, case in (COMPILED | FLOAT32).values():
+        run(case, np.float32, "compiled")
+    assert calls == set(NAMES)
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -62,6 +62,25 @@ def test_small_arrays_never_bring_numba() -> None:
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["False"], "")
 
 
+def test_many_small_arrays_bring_it_at_last() -> None:
+    pytest.importorskip("numba", reason="many arrays bring numba: it is not installed")
+    work = """
+import sys
+import numpy as np
+from minidl.kernels import masking, selection
+selection.ENOUGH = 20 * selection.CALLED
+x, tiny = np.ones(selection.CALLED, np.float32), np.ones(selection.CALLED - 1, np.float32)
+for _ in range(100):
+    masking.masked(tiny, tiny > 2)
+for _ in range(19):
+    masking.masked(x, x > 2)
+print("numba" in sys.modules)
+masking.masked(x, x > 2)
+print("numba" in sys.modules)
+"""
+    assert process(work).stdout.split() == ["False", "True"]
+
+
 def test_compiling_is_said_once_and_kept(tmp_path: Path) -> None:
     pytest.importorskip("numba", reason="what is said of compiling: numba is not installed")
     work = WORK.format(size=selection.WORTHWHILE)
@@ -136,6 +155,7 @@ def test_the_environment_decides_and_a_block_overrides_it(environment: pytest.Mo
         with use_kernels("auto"):
             assert selection.compiled(SMALL) is None
             assert selection.compiled(LARGE) is not None
+            assert selection.compiled(SMALL) is None
         with pytest.raises(KeyError), use_kernels("numpy"):
             raise KeyError
         assert selection.compiled(SMALL) is not None

@@ -12,7 +12,7 @@ import pytest
 from optable import CASES, FAMILIES, OPS, joined
 
 import minidl
-from minidl import fft, linalg, ops, special
+from minidl import fft, linalg, nn, ops, special
 from minidl.autograd.primitive import Primitive
 from minidl.nn import functional
 
@@ -55,7 +55,7 @@ def test_every_public_function_has_one_entry() -> None:
 
 def test_every_family_has_a_table() -> None:
     files = {path.stem for path in Path(ops.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "batching", "packing"} == set(FAMILIES)
+    assert files - {"__init__", "batching", "gates", "packing"} == set(FAMILIES)
 
 
 def test_every_public_function_is_in_minidl_and_has_a_docstring() -> None:
@@ -98,6 +98,9 @@ def reached() -> set[int]:
             out, pull = minidl.vjp(first_order, *sample.floats)
             pull(tuple(np.ones(x.shape) for x in out))
             minidl.jvp(first_order, sample.floats, sample.floats)
+        # What no public function but layers run: derivatives of an LSTM's step.
+        cell = nn.LSTMCell(2, 2, dtype=np.float64)
+        minidl.hessian(lambda x: np.sum(cell(x)[0]))(np.ones(2))
         # The constant cast: floats to integers.
         ops.cast(np.ones(2), np.int64)
         # Constants by definition, see tests/ops/test_linalg.py.

@@ -1,0 +1,89 @@
+"""Compile all kernels ahead, so that no training waits for it: `minidl warmup`.
+
+Every kernel is called once on a tiny array by the function that calls it in training, so it is
+compiled for just the kinds of arrays that it meets there. numba keeps the result on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.autograd.primitive import Array
+from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, rows, special
+from minidl.kernels.selection import use_kernels
+
+
+class Warmed(NamedTuple):
+    """What was done."""
+
+    #: Kernels and dtypes.
+    kernels: int
+    seconds: float
+    #: Where numba keeps them; None where there is no such place.
+    place: str | None
+
+
+def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
+    """Yield calls that together run every compiled kernel."""
+    rng = np.random.default_rng(0)
+
+    def images(channels: int) -> Array:
+        return rng.standard_normal((2, 4, 4, channels)).astype(dtype).transpose(0, 3, 1, 2)
+
+    x, wide = images(2), images(conv.WIDE)
+    pooled: dict[str, Any] = {"size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
+    top = pool.max_pool2d(x, **pooled)
+    yield lambda: pool.max_pool2d(x, **pooled)
+    yield lambda: pool.unpool(top, x, top, **pooled)
+    yield lambda: masking.masked(x, x > 0)
+    how: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
+    weight = rng.standard_normal((2, conv.WIDE, 3, 3)).astype(dtype)
+    yield lambda: conv.conv2d(wide, weight, None, **how)
+    yield lambda: conv.conv2d_input(x, weight, size=(4, 4), **how)
+    vector = rng.random(4).astype(dtype)
+    moved = [vector.copy() for _ in range(4)]
+    settings: dict[str, Any] = {
+        "lr": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+    }
+    yield lambda: optimizers.adam(*moved, step=1, decoupled=True, **settings)
+    found = norm.moments(x)
+    yield lambda: norm.moments(x)
+    yield lambda: norm.batch_norm(x, None, None, found, eps=1e-5)
+    yield lambda: norm.by_input(x, x, None, None, found, eps=1e-5)
+    lines = rng.standard_normal((3, 4)).astype(dtype)
+    along: dict[str, Any] = {"length": 4, "eps": 1e-5}
+    yield lambda: rows.layer_norm(lines, None, None, **along)
+    yield lambda: rows.by_input(lines, lines, None, None, **along)
+    yield lambda: rows.softmax(lines)
+    yield lambda: rows.softmax_gradient(lines, lines)
+    if dtype == np.float32:
+        yield lambda: special.erf(lines)
+        yield lambda: gelu.gelu(lines)
+        yield lambda: gelu.gelu_gradient(lines, lines)
+
+
+def warm(dtypes: tuple[Any, ...] = (np.float32,)) -> Warmed:
+    """Compile every kernel for ``dtypes``, or load what was compiled before.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        numba is not installed, or does not work.
+    """
+    began = time.perf_counter()
+    with use_kernels("compiled"):
+        for dtype in dtypes:
+            for call in _calls(dtype):
+                call()
+        from minidl.kernels import compiled
+
+        made = compiled.compiled_so_far()
+    return Warmed(made.versions, time.perf_counter() - began, made.place)
