@@ -7,6 +7,7 @@ NumPy's version takes a few images at a time, so that they stay in cache through
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ BLOCK_BYTES = 1 << 18
 def _rows(x: Array) -> Array:
     """View or copy ``(N, C, *)`` as contiguous ``(N, S, C)``."""
     laid = np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    return laid.reshape(len(x), -1, x.shape[1])
+    return laid.reshape(len(x), math.prod(x.shape[2:]), x.shape[1])
 
 
 def _shaped(rows: Array, like: Array) -> Array:
