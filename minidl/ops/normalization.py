@@ -16,6 +16,7 @@ from minidl.kernels import norm as kernel
 from minidl.kernels import rows
 from minidl.ops.batching import along
 from minidl.ops.elementwise import rsqrt, sqrt, square
+from minidl.ops.joining import stack
 from minidl.ops.lengths import vector_norm
 from minidl.ops.products import matmul
 from minidl.ops.reduce import mean, var
@@ -103,8 +104,14 @@ def _composed(x: Any, weight: Any, bias: Any, _moments: Any, *, eps: float) -> A
     return out if bias is None else out + reshape(bias, channel)
 
 
+def _moments_composed(x: Any) -> Any:
+    over = (0, *range(2, len(shape_of(x))))
+    return stack([mean(x, over), var(x, over, 0)])
+
+
 #: Mean and variance of each channel, as constants: `_batch_norm` differentiates through them.
 _moments: Primitive = primitive("batch_norm_moments", kernel.moments)
+_moments.composed = _moments_composed
 
 _batch_norm: Primitive = fused(
     "batch_norm",
