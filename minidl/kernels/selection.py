@@ -36,9 +36,9 @@ VARIABLE = "MINIDL_KERNELS"
 #: epoch of MNIST pays for it. Scripts with smaller arrays, and few of them, never import numba.
 WORTHWHILE = 1 << 18
 
-#: Elements in all, over any number of calls, after which ``auto`` imports it too: about a second
-#: of work for NumPy's kernels.
-ENOUGH = 1 << 28
+#: Elements in all, over any number of calls, after which ``auto`` imports it too: that is some
+#: hundred steps of a small MLP, which have taken about as long as the import.
+ENOUGH = 1 << 26
 
 #: Elements from which a loaded kernel is called: below, the call itself takes as long as NumPy.
 CALLED = 1 << 12
