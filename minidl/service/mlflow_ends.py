@@ -142,7 +142,7 @@ class MlflowEnds:
                 )
             with self._changed:
                 self._present = (job_id, process)
-                if self._closed:
+                if self._closed or job_id not in self._due:  # forgotten in this moment
                     process.kill()
             status = process.wait(timeout=LONGEST_TRY)
         except subprocess.TimeoutExpired:

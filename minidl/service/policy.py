@@ -12,8 +12,8 @@ exits with 1, or dies of a bug (SIGSEGV, SIGABRT …)     is tried again, later 
                                                         there are retries; else it has failed
 was killed by the machine (SIGKILL, SIGTERM, power,     waits in the queue again, which costs no
 exit 75), or could not be placed                        retry; but not for ever: several such ends
-                                                        in a row without a new step, and it has
-                                                        failed
+                                                        in a row without a new step, each waited for
+                                                        longer, and it has failed
 ======================================================  ==========================================
 """
 
@@ -39,6 +39,8 @@ MOST_IDLE_INTERRUPTIONS = 5
 #: Seconds before the next attempt, doubled with each one before it.
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 600.0
 FIRST_IDLE_SECONDS, LONGEST_IDLE_SECONDS = 1.0, 60.0
+#: … where it could not be placed: a full disk, say, which is everybody's trouble and may pass.
+FIRST_PLACING_SECONDS, LONGEST_PLACING_SECONDS = 15.0, 600.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Verdict:
     not_before: float | None = None
 
 
-def verdict(job: Job, end: End, *, new_steps: bool, run_seconds: float, now: float) -> Verdict:
+def verdict(
+    job: Job, end: End, *, new_steps: bool, run_seconds: float, now: float, placed: bool = True
+) -> Verdict:
     """Decide what follows.
 
     Parameters
@@ -70,6 +74,8 @@ def verdict(job: Job, end: End, *, new_steps: bool, run_seconds: float, now: flo
         Whether the attempt has brought the training further than it was.
     run_seconds
         Running time of the job over all attempts, this one included.
+    placed
+        Whether its process was started at all.
     """
     status, error = end.exit_status, end.error
     if status == DONE:
@@ -84,7 +90,8 @@ def verdict(job: Job, end: End, *, new_steps: bool, run_seconds: float, now: flo
         )
         return Verdict(AttemptState.TIMED_OUT, JobState.TIMED_OUT, "timeout", error)
     if is_interruption(status):
-        return _interrupted(job, end, new_steps=new_steps, run_seconds=run_seconds, now=now)
+        idle = 0 if new_steps else job.idle_interruptions + 1
+        return _interrupted(job, end, idle=idle, run_seconds=run_seconds, now=now, placed=placed)
     return _failed(job, end, now=now)
 
 
@@ -97,8 +104,10 @@ def is_interruption(status: int | None) -> bool:
     return -status in OF_THE_MACHINE
 
 
-def _interrupted(job: Job, end: End, *, new_steps: bool, run_seconds: float, now: float) -> Verdict:
-    cause, error = _cause(end.exit_status), end.error
+def _interrupted(
+    job: Job, end: End, *, idle: int, run_seconds: float, now: float, placed: bool
+) -> Verdict:
+    cause, error = _cause(end.exit_status) if placed else "not_placed", end.error
     if job.stop_reason is StopReason.SHUTDOWN:
         return Verdict(
             AttemptState.INTERRUPTED, JobState.QUEUED, "shutdown", idle=job.idle_interruptions
@@ -106,17 +115,20 @@ def _interrupted(job: Job, end: End, *, new_steps: bool, run_seconds: float, now
     if job.timeout is not None and run_seconds >= job.timeout:
         error = f"it ran longer than its timeout of {job.timeout:g} s"
         return Verdict(AttemptState.INTERRUPTED, JobState.TIMED_OUT, cause, error)
-    idle = 0 if new_steps else job.idle_interruptions + 1
     if idle >= MOST_IDLE_INTERRUPTIONS:
         error = (
             f"interrupted {idle} times in a row without a new step; the last time: {error or cause}"
         )
         return Verdict(AttemptState.INTERRUPTED, JobState.FAILED, cause, error, idle=idle)
-    wait = _backoff(idle - 1, FIRST_IDLE_SECONDS, LONGEST_IDLE_SECONDS) if idle else 0.0
+    wait = None
+    if idle and placed:
+        wait = _backoff(idle - 1, FIRST_IDLE_SECONDS, LONGEST_IDLE_SECONDS)
+    elif idle:
+        wait = _backoff(idle - 1, FIRST_PLACING_SECONDS, LONGEST_PLACING_SECONDS)
     return Verdict(
         *(AttemptState.INTERRUPTED, JobState.QUEUED, cause, error),
         idle=idle,
-        not_before=now + wait if wait else None,
+        not_before=None if wait is None else now + wait,
     )
 
 

@@ -20,24 +20,23 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 from minidl.service import run_notes
-from minidl.service.executors.executor import AttemptSpec, Executor, read_record
+from minidl.service.executors.executor import Executor, read_record
 from minidl.service.mlflow_ends import MlflowEnds
+from minidl.service.placing import data_identity, prepare_files, spec_of, threads_of
 from minidl.service.policy import verdict
 from minidl.service.records import Attempt, Job
 from minidl.service.retention import Retention
-from minidl.service.settings import ServiceSettings, make_durable_directory
-from minidl.service.states import JobState, Mode, StopReason
+from minidl.service.settings import ServiceSettings
+from minidl.service.states import JobState, StopReason
 from minidl.service.store import (
     Leadership,
     LostLeadershipError,
@@ -46,7 +45,6 @@ from minidl.service.store import (
     WrongStateError,
 )
 from minidl.service.watched import Watched
-from minidl.train.checkpoint import write_atomically
 
 log = logging.getLogger("minidl.service.scheduler")
 
@@ -103,8 +101,7 @@ class Scheduler:
         self._retry_due = float("inf")
         self._ends = MlflowEnds(settings.data)
         self._retention = Retention(store, settings)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        self._threads = settings.threads or max(1, cores // settings.concurrency)
+        self._threads = threads_of(settings)
 
     @property
     def leading(self) -> bool:
@@ -148,8 +145,7 @@ class Scheduler:
         now = self.last_tick = time.monotonic()
         woken = self.wake.is_set()
         self.wake.clear()
-        for watched in list(self._watched.values()):
-            self._guarded(watched, self._look_after)
+        self._for_each(self._look_after)
         if now < self._store_due and not woken:
             return min(POLL_SECONDS, self._store_due - now)
         try:
@@ -199,24 +195,27 @@ class Scheduler:
         if fresh:
             leadership.check()
             self._refresh(leadership)
-        for watched in list(self._watched.values()):
-            self._guarded(watched, self._write_down)
+        self._for_each(self._write_down)
         if not self._closing:
             if fresh:
                 self._fill(leadership)
             self._retention.tick(leadership)
 
-    def _guarded(self, watched: Watched, step: Callable[[Watched], None]) -> None:
+    def _guarded(self, job: Job, attempt: Attempt, step: Callable[[], object]) -> None:
         """Do something with one attempt; a mistake of ours must not stop all others."""
         try:
-            step(watched)
+            step()
         except (StoreUnavailableError, LostLeadershipError):
             raise
         except WrongStateError as error:  # somebody was faster: see how things are, and decide anew
-            log.info("job %s: %s", watched.job.id, error)
+            log.info("job %s: %s", job.id, error)
             self._refresh_due = 0.0
         except Exception:
-            log.exception("attempt %s of job %s", watched.attempt.number, watched.job.id)
+            log.exception("attempt %s of job %s", attempt.number, job.id)
+
+    def _for_each(self, step: Callable[[Watched], object]) -> None:
+        for watched in list(self._watched.values()):
+            self._guarded(watched.job, watched.attempt, partial(step, watched))
 
     def _look_after(self, watched: Watched) -> None:
         """What can be done without the database."""
@@ -236,7 +235,7 @@ class Scheduler:
                 self._watched[key].job = job
             elif attempt.executor in self._executors and attempt.host.endswith(self._place):
                 log.info("takes up attempt %s of job %s", attempt.number, job.id)
-                self._watch(job, attempt)
+                self._guarded(job, attempt, partial(self._watch, job, attempt))
             elif key not in self._foreign:
                 self._foreign.add(key)
                 log.warning(
@@ -246,36 +245,12 @@ class Scheduler:
                 )
         self._refresh_due = time.monotonic() + (REFRESH_SECONDS if living else IDLE_SECONDS)
 
-    def _watch(self, job: Job, attempt: Attempt) -> Watched:
-        watched = Watched.of(
-            job, attempt, self._spec(job, attempt), self._executors[attempt.executor]
-        )
+    def _watch(self, job: Job, attempt: Attempt) -> None:
+        spec = spec_of(job, attempt, self.store, self.settings, threads=self._threads)
+        watched = Watched.of(job, attempt, spec, self._executors[attempt.executor])
         self._watched[job.id, attempt.number] = watched
         self._ends.forget(job.id)  # whose run in MLflow is taken up again
-        self._guarded(watched, self._look_after)
-        return watched
-
-    def _spec(self, job: Job, attempt: Attempt) -> AttemptSpec:
-        files = self.settings.files(job.id)
-        try:
-            return AttemptSpec.read(files.spec(attempt.number))
-        except (OSError, ValueError):  # it has not been placed yet
-            attempts = self.store.attempts(job.id)
-        afresh = [each.number for each in attempts if each.mode is Mode.AFRESH]
-        chain = max(afresh, default=1)
-        return AttemptSpec(
-            job_id=job.id,
-            number=attempt.number,
-            kind=job.kind.value,
-            name=job.name or job.id,
-            directory=str(files.directory.absolute()),
-            chain=chain,
-            config=job.config,
-            overrides=tuple(job.overrides),
-            reached=run_notes.steps(files.directory, job.kind) if chain < attempt.number else 0,
-            threads=self._threads,
-            grace=self.settings.grace,
-        )
+        self._look_after(watched)
 
     # ---- what is written to it ----------------------------------------------------------------
 
@@ -332,6 +307,7 @@ class Scheduler:
             new_steps=watched.has_new_steps(),
             run_seconds=job.run_seconds + run_seconds,
             now=time.time(),
+            placed=watched.handle is not None,
         )
         self._note(leadership, watched)
         if decided.job.is_terminal:
@@ -383,15 +359,14 @@ class Scheduler:
             self._begin(job, attempt)
 
     def _begin(self, job: Job, attempt: Attempt) -> None:
-        files = self.settings.files(job.id)
         try:
-            make_durable_directory(files.directory)
-            if not files.config.exists():
-                write_atomically(files.config, job.config_text.encode("utf-8", "surrogatepass"))
+            prepare_files(self.settings, job)
         except OSError as error:  # which placing the attempt will find too, and tell
             log.warning("job %s: %s", job.id, error)
-        watched = self._watch(job, attempt)
-        self._guarded(watched, self._write_down)
+        self._guarded(job, attempt, partial(self._watch, job, attempt))
+        watched = self._watched.get((job.id, attempt.number))
+        if watched is not None:
+            self._guarded(job, attempt, partial(self._write_down, watched))
 
     # ---- ending -------------------------------------------------------------------------------
 
@@ -411,19 +386,3 @@ class Scheduler:
         leadership, self._leadership = self._leadership, None
         if leadership is not None:
             leadership.release()
-
-
-def data_identity(data: Path) -> str:
-    """Return what tells a data directory from all others; made once.
-
-    The locks that keep attempts of a job apart lie there. A service with another data directory on
-    the same database would find them free, and must not believe it.
-    """
-    path = data / "identity"
-    if not path.exists():
-        new = data / f".identity.{os.getpid()}"
-        write_atomically(new, secrets.token_hex(4).encode())
-        with suppress(FileExistsError):
-            os.link(new, path)  # unlike a renaming, this replaces no file
-        new.unlink()
-    return path.read_text().strip()

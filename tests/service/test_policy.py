@@ -66,11 +66,12 @@ def judge(
     error: str | None = None,
     new_steps: bool = True,
     run_seconds: float = 1.0,
+    placed: bool = True,
     **job: Any,
 ) -> Verdict:
     end = End(status, error, NOW)
-    changed = replace(JOB, **job)
-    return verdict(changed, end, new_steps=new_steps, run_seconds=run_seconds, now=NOW)
+    told = {"new_steps": new_steps, "run_seconds": run_seconds, "placed": placed}
+    return verdict(replace(JOB, **job), end, now=NOW, **told)  # type: ignore[arg-type]
 
 
 def expected(status: int | None, stop: StopReason | None) -> tuple[AttemptState, JobState]:
@@ -142,6 +143,20 @@ def test_interruptions_without_a_new_step_come_to_an_end(status: int | None) -> 
     assert last.error == (
         "interrupted 5 times in a row without a new step; the last time: killed by SIGKILL"
     )
+
+
+def test_what_cannot_be_placed_is_waited_for_longer() -> None:
+    waits = []
+    for before in range(policy.MOST_IDLE_INTERRUPTIONS - 1):
+        decided = judge(None, new_steps=False, idle_interruptions=before, placed=False)
+        assert (decided.job, decided.cause) == (JobState.QUEUED, "not_placed")
+        assert decided.not_before is not None
+        waits.append(decided.not_before - NOW)
+    assert waits == [15.0, 30.0, 60.0, 120.0]
+    error = "no space left on device"
+    last = judge(None, error=error, new_steps=False, idle_interruptions=4, placed=False)
+    assert last.job is JobState.FAILED
+    assert last.error == f"interrupted 5 times in a row without a new step; the last time: {error}"
 
 
 def test_a_shutdown_is_not_the_jobs_fault() -> None:

@@ -16,8 +16,9 @@ from scripted_executor import Key, ScriptedExecutor
 
 from minidl.service import policy, scheduler, watched
 from minidl.service.executors.executor import Observation
+from minidl.service.placing import data_identity, spec_of
 from minidl.service.records import Attempt, Job
-from minidl.service.scheduler import Scheduler, data_identity
+from minidl.service.scheduler import Scheduler
 from minidl.service.settings import ServiceSettings
 from minidl.service.states import AttemptState, JobState, Mode, StopReason
 from minidl.service.store import Store, StoreUnavailableError
@@ -237,11 +238,11 @@ def test_an_attempt_that_cannot_be_placed_is_told_and_tried_again(desk: Desk) ->
     job_id = desk.submit()
     tick(each, 2)
     attempt = desk.attempt(job_id)
-    assert (attempt.state, attempt.cause) == (AttemptState.INTERRUPTED, "lost")
+    assert (attempt.state, attempt.cause) == (AttemptState.INTERRUPTED, "not_placed")
     assert attempt.error == "No space left on device"
     assert desk.job(job_id).state is JobState.QUEUED
     desk.executor.refuses = None
-    tick_later(each, seconds=2.0)
+    tick_later(each, seconds=policy.FIRST_PLACING_SECONDS + 1)
     assert desk.job(job_id).state is JobState.RUNNING
 
 
@@ -379,7 +380,8 @@ def test_what_was_placed_and_not_written_is_not_placed_again(desk: Desk) -> None
     job_id = desk.submit()
     assert first._leadership is not None
     attempt = first._leadership.begin_attempt(job_id, executor="local", host=first._host)
-    desk.executor.start(first._spec(desk.job(job_id), attempt))
+    spec = spec_of(desk.job(job_id), attempt, desk.store, desk.settings, threads=1)
+    desk.executor.start(spec)
     killed(first)
     second = desk.scheduler()
     tick(second, 2)
