@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import tiny_jobs
 from cli_process import command, environment
 from services import StartService
 
@@ -25,7 +26,8 @@ trainer: {epochs: 40}
 
 
 def test_following_through_a_killed_service(start: StartService, tmp_path: Path) -> None:
-    service = start("data")
+    path = tiny_jobs.environment(tmp_path / "hidden")["PYTHONPATH"]  # no plots
+    service = start("data", PYTHONPATH=path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     port = service.url.rpartition(":")[2]
     process = subprocess.Popen(

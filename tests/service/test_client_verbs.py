@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_jobs
 from cli_process import command, environment
 from click.testing import Result
-from services import RunningService
+from services import RunningService, start_service
 from typer.testing import CliRunner
 
 from minidl.cli import app
-
-pytest_plugins = ["services"]
 
 SHORT = """\
 seed: 7
@@ -34,6 +33,16 @@ trainer: {epochs: 2}
 LONG = SHORT.replace("epochs: 2", "epochs: 100000")
 
 Minidl = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service whose jobs draw no plots."""
+    folder = tmp_path_factory.mktemp("service")
+    path = tiny_jobs.environment(folder / "hidden")["PYTHONPATH"]
+    running = start_service(folder / "data", "--concurrency", "2", PYTHONPATH=path)
+    yield running
+    running.stop()
 
 
 @pytest.fixture
