@@ -65,18 +65,26 @@ def prepared(case: Case, systems: list[str], pipes: Pipes, limits: Limits) -> di
         if not variants:
             found["cannot"][system] = "has no such case"
         for variant in variants:
-            way = Way(system, variant)
+            way, pipe = Way(system, variant), pipes(system)
             try:
-                found["ways"][way] = first_steps(case, way, pipes(system), limits.patience)
+                found["ways"][way] = first_steps(case, way, pipe, limits.patience)
             except RefusedError as error:
                 found["refused"][str(way)] = str(error)
-                if pipes(system).process.poll() is not None:
-                    for other in [known for known in found["ways"] if known.system == system]:
-                        # What it had prepared is lost with the process.
-                        del found["ways"][other]
-                        found["refused"][str(other)] = "lost when its process died"
-                    break
+                if pipe.process.poll() is not None:
+                    prepare_again(case, system, found, pipes, limits)
     return found
+
+
+def prepare_again(
+    case: Case, system: str, found: dict[str, Any], pipes: Pipes, limits: Limits
+) -> None:
+    """Build anew what a system had prepared when its process died."""
+    for way in [known for known in found["ways"] if known.system == system]:
+        try:
+            found["ways"][way] = first_steps(case, way, pipes(system), limits.patience)
+        except RefusedError as error:
+            del found["ways"][way]
+            found["refused"][str(way)] = str(error)
 
 
 def first_steps(case: Case, way: Way, pipe: Pipe, patience: float) -> dict[str, Any]:

@@ -7,11 +7,11 @@ this file is in.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,9 +54,9 @@ class MissingError(Exception):
 def _mark(system: System) -> str:
     """What an environment was made of."""
     lines = [sys.version.split()[0], *system.requirements]
-    if system.module == "minidl":
-        for name in ("pyproject.toml", "constraints.txt"):
-            lines.append(hashlib.sha256((CHECKOUT / name).read_bytes()).hexdigest())
+    if system.module == "minidl":  # the code itself comes from the checkout
+        project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+        lines += [*project["dependencies"], *project["optional-dependencies"]["fast"]]
     return "\n".join(lines) + "\n"
 
 

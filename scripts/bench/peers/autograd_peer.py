@@ -14,7 +14,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 
-from peers.cases import Case, batches, point, weights
+from peers.cases import Case, batches, points, weights
 from peers.numpy_adam import FlatAdam
 
 Step = Callable[[int], Any]
@@ -103,8 +103,8 @@ def prepare(case: Case, variant: str, *, threads: int) -> Step:
     if case.kind == "predict":
         p, data, model = weights(case.model), batches(case), _MODELS[case.model]
         return lambda i: model(p, data[i % len(data)][0])
-    where = point(case)
+    at = points(case)
     if case.kind == "first":
-        return lambda i: _derivative(case)(where)
+        return lambda i: _derivative(case)(at[i % len(at)])
     found = _derivative(case)
-    return lambda i: found(where)
+    return lambda i: found(at[i % len(at)])

@@ -166,9 +166,13 @@ def batches(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(images[i % IMAGE_SETS], labels[i]) for i in range(LABEL_SETS)]
 
 
-def point(case: Case) -> Any:
-    """Return where a derivative is taken: a Python float, or a float32 vector."""
+def points(case: Case) -> list[Any]:
+    """Return where step i (modulo their number) takes a derivative: floats, or float32 vectors.
+
+    They differ, so that nobody can keep a result.
+    """
     if case.model == "scalar":
-        return 3.0
+        return [3.0 + 0.25 * i for i in range(LABEL_SETS)]
     length = 1000 if case.model == "rosenbrock" else 100
-    return np.random.default_rng(2).standard_normal(length, dtype=np.float32)
+    rng = np.random.default_rng(2)
+    return [rng.standard_normal(length, dtype=np.float32) for _ in range(LABEL_SETS)]

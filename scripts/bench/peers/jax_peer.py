@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from peers.cases import BETAS, EPS, EPS_NORM, LR, Case, batches, point, weights
+from peers.cases import BETAS, EPS, EPS_NORM, LR, Case, batches, points, weights
 
 Step = Callable[[int], Any]
 Parameters = dict[str, Any]
@@ -277,9 +277,8 @@ def prepare(case: Case, variant: str, *, threads: int) -> Step:
         return _training(case, images)
     if case.kind == "predict":
         return _predicting(case, images)
-    where = point(case)
+    at = [jnp.asarray(where) for where in points(case)]
     if case.kind == "first":
-        return lambda i: np.asarray(_derivative(case)(where))
+        return lambda i: np.asarray(_derivative(case)(at[i % len(at)]))
     found = _derivative(case)
-    at = jnp.asarray(where)
-    return lambda i: np.asarray(found(at))
+    return lambda i: np.asarray(found(at[i % len(at)]))

@@ -13,7 +13,7 @@ import numpy as np
 
 import minidl
 from minidl import models, nn, optim
-from peers.cases import BETAS, EPS, LR, Case, batches, point, weights
+from peers.cases import BETAS, EPS, LR, Case, batches, points, weights
 from peers.products import products_alone
 
 Step = Callable[[int], Any]
@@ -35,14 +35,21 @@ def versions() -> dict[str, str]:
     return {"minidl": minidl.__version__, "numba": numba.__version__}
 
 
+def settle() -> None:
+    """Be as after some hundred steps, when numba has been loaded (see minidl.kernels.selection)."""
+    from minidl.kernels import selection
+
+    selection.Work.elements = selection.ENOUGH
+
+
 def variants(case: Case) -> list[str]:
     """Name the ways."""
     compiles = hasattr(minidl, "compile")
     if case.kind in ("train", "predict"):
         return ["eager", *(["compiled"] if compiles else []), "floor"]
-    if case.model == "scalar":
-        return ["derivative", "grad"]
-    return ["eager"]
+    ways = ["derivative", "grad"] if case.model == "scalar" else ["eager"]
+    # What is compiled is recorded at the first call, so its first call is an eager one.
+    return [*ways, *(["compiled"] if compiles and case.kind == "derivative" else [])]
 
 
 def build(name: str) -> nn.Module:
@@ -106,11 +113,14 @@ def rosenbrock(x: Any) -> Any:
 
 
 def _derivative(case: Case, variant: str) -> Callable[[Any], Any]:
+    if variant == "compiled":
+        found = minidl.compile(_derivative(case, "grad"))
+        return lambda x: found(np.asarray(x))  # a number would be a constant of the program
     if case.model == "scalar":
         if variant == "derivative":
             return lambda x: float(minidl.derivative(lambda x: x**3 + 2 * x, x))
         slope = minidl.grad(lambda x: x**3 + 2 * x)
-        return lambda x: float(slope(x))
+        return slope
     return minidl.grad(rosenbrock) if case.model == "rosenbrock" else minidl.hessian(rosenbrock)
 
 
@@ -122,8 +132,8 @@ def prepare(case: Case, variant: str, *, threads: int) -> Step:
         return _training(case, variant == "compiled")
     if case.kind == "predict":
         return _predicting(case, variant == "compiled")
-    where = point(case)
+    at = points(case)
     if case.kind == "first":
-        return lambda i: np.asarray(_derivative(case, variant)(where))
+        return lambda i: np.asarray(_derivative(case, variant)(at[i % len(at)]))
     found = _derivative(case, variant)
-    return lambda i: np.asarray(found(where))
+    return lambda i: np.asarray(found(at[i % len(at)]))

@@ -14,7 +14,7 @@ from mygrad.nnet.activations import relu
 from mygrad.nnet.layers import conv_nd, max_pool
 from mygrad.nnet.losses import softmax_crossentropy
 
-from peers.cases import Case, batches, point, weights
+from peers.cases import Case, batches, points, weights
 from peers.numpy_adam import FlatAdam
 
 Step = Callable[[int], Any]
@@ -97,5 +97,5 @@ def prepare(case: Case, variant: str, *, threads: int) -> Step:
         return _training(case)
     if case.kind == "predict":
         return _predicting(case)
-    where = point(case)
-    return lambda i: _derivative(case, where)
+    at = points(case)
+    return lambda i: _derivative(case, at[i % len(at)])

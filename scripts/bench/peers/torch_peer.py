@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from peers.cases import BETAS, EPS, EPS_NORM, LR, Case, batches, point, weights
+from peers.cases import BETAS, EPS, EPS_NORM, LR, Case, batches, points, weights
 
 Step = Callable[[int], Any]
 
@@ -228,8 +228,8 @@ def prepare(case: Case, variant: str, *, threads: int) -> Step:
         return _training(case, variant)
     if case.kind == "predict":
         return _predicting(case, variant)
-    where = torch.as_tensor(point(case))
+    at = [torch.as_tensor(where) for where in points(case)]
     if case.kind == "first":
-        return lambda i: _derivative(case, variant)(where)
+        return lambda i: _derivative(case, variant)(at[i % len(at)])
     found = _derivative(case, variant)
-    return lambda i: found(where)
+    return lambda i: found(at[i % len(at)])

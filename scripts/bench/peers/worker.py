@@ -120,6 +120,7 @@ class Worker:
     def do_prepare(self, case: str, variant: str) -> dict[str, Any]:
         """Build a case."""
         start = time.perf_counter()
+        getattr(self.peer, "settle", lambda: None)()
         step = self.peer.prepare(CASES[case], variant, threads=self.threads)
         self.prepared[case, variant], self.taken[case, variant] = step, 0
         return {"seconds": time.perf_counter() - start}
