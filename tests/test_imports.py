@@ -57,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
     "profiling": {"autograd", "nn", "optim", "tensor"},
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
-    "data": {"tensor", "arguments"},
+    "data": {"tensor", "arguments", "kernels"},
     "__init__": {
         "autograd",
         "ops",

@@ -418,3 +418,31 @@ def im2col(
                         for k in range(high, length):
                             target[np.uintp(into + k)] = zero
                         into += length
+
+
+@kernel
+def resample(images: Array, rows: Array, columns: Array, out: Array) -> None:
+    """Read ``images (N, C, H, W)`` at ``rows`` and ``columns (N, H', W')``, bilinearly."""
+    count, channels, height, width = images.shape
+    zero, one = images.dtype.type(0), images.dtype.type(1)
+    lowest, rightmost = images.dtype.type(height + 1), images.dtype.type(width + 1)
+    for n in range(count):
+        for i in range(rows.shape[1]):
+            for j in range(rows.shape[2]):
+                y, x = rows[n, i, j] + one, columns[n, i, j] + one
+                y = min(y, lowest) if y > zero else zero
+                x = min(x, rightmost) if x > zero else zero
+                top, left = min(np.int64(y), height), min(np.int64(x), width)
+                down, right = y - images.dtype.type(top), x - images.dtype.type(left)
+                for c in range(channels):
+                    found = zero
+                    for corner in range(4):
+                        below, beside = corner // 2, corner % 2
+                        weight = (down if below else one - down) * (
+                            right if beside else one - right
+                        )
+                        row, column = top + below - 1, left + beside - 1
+                        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+                        value = images[n, c, row, column] if inside else zero
+                        found += weight * value
+                    out[n, c, i, j] = found

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, rows, special
+from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, resampling, rows, special
 from minidl.kernels.selection import use_kernels
 
 
@@ -64,6 +64,8 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: rows.by_input(lines, lines, None, None, **along)
     yield lambda: rows.softmax(lines)
     yield lambda: rows.softmax_gradient(lines, lines)
+    places = rng.random((2, 3, 3)).astype(dtype)
+    yield lambda: resampling.resample(np.ascontiguousarray(x), places, places)
     if dtype == np.float32:
         yield lambda: special.erf(lines)
         yield lambda: gelu.gelu(lines)

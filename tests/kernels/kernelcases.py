@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, rows, special
+from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, resampling, rows, special
 
 Call = Callable[[], tuple[np.ndarray, ...]]
 Case = Callable[[np.random.Generator, Any], Call]
@@ -204,6 +204,20 @@ def bell(shape: Any, layout: str) -> Case:
     return make
 
 
+def resampled(shape: Any, size: tuple[int, int]) -> Case:
+    """Images read within and far beyond their border."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, "channels first") - dtype(0.3)
+        y, z = (
+            (rng.standard_normal((shape[0], *size)) * length).astype(dtype) for length in shape[2:]
+        )
+        y[0, 0, :3], z[0, 0, :3] = (0, shape[2] - 1, shape[2]), (0, shape[3] - 1, shape[3])
+        return lambda: (resampling.resample(x, y, z),)
+
+    return make
+
+
 #: What the compiled version is expected to take, and its name there.
 COMPILED: dict[str, tuple[str, Case]] = {
     "pool 2x2": ("unpool", pooled((3, 5, 8, 6), (2, 2), (2, 2), layout="channels last")),
@@ -280,6 +294,8 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "softmax": ("weigh_rows", softmax((2, 3, 5, 7))),
     "softmax of odd rows": ("below_top", softmax((5, 6), odd=True)),
     "softmax of one": ("divide_rows", softmax((4, 1))),
+    "resampled": ("resample", resampled((5, 3, 9, 7), (6, 11))),
+    "resampled, one channel": ("resample", resampled((40, 1, 28, 28), (28, 28))),
     "masked channels last": ("masked", masked((3, 5, 4, 7), "channels last")),
     "masked channels first": ("masked", masked((3, 5, 4, 7), "channels first")),
     "masked of nothing": ("masked", masked((0, 5, 4, 7), "channels last")),

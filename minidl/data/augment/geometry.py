@@ -9,38 +9,7 @@ import numpy as np
 
 from minidl.arguments import Count, Fraction, NonNegative, Positive, Size, checked
 from minidl.data.augment.base import Array, Augment
-
-
-def resample(images: Array, y: Array, x: Array) -> Array:
-    """Read each image at places between its pixels, bilinearly; 0 beyond its border.
-
-    Parameters
-    ----------
-    images
-        ``(N, C, H, W)``.
-    y, x
-        ``(N, H', W')``: where each new pixel is read, in pixels of the old image.
-    """
-    n, c, h, w = images.shape
-    framed = np.zeros((n, c, h + 2, w + 2), images.dtype)  # a border of zeros spares all masks
-    framed[:, :, 1:-1, 1:-1] = images
-    y, x = np.clip(y + 1.0, 0.0, h + 1.0), np.clip(x + 1.0, 0.0, w + 1.0)
-    top, left = np.minimum(y.astype(np.int32), h), np.minimum(x.astype(np.int32), w)
-    down, right = (y - top).astype(images.dtype), (x - left).astype(images.dtype)
-    flat, size = framed.reshape(-1), (h + 2) * (w + 2)
-    planes = np.arange(n * c, dtype=np.intp).reshape(n, c, 1) * size
-    corner = planes + (top * (w + 2) + left).reshape(n, 1, -1)
-    shape = (n, 1, corner.shape[2])
-    down, right = down.reshape(shape), right.reshape(shape)
-    out = np.zeros(corner.shape, images.dtype)
-    for step, weight in (
-        (0, (1 - down) * (1 - right)),
-        (1, (1 - down) * right),
-        (w + 2, down * (1 - right)),
-        (w + 3, down * right),
-    ):
-        out += weight * flat[corner + step]
-    return out.reshape(n, c, *top.shape[1:])
+from minidl.kernels.resampling import resample
 
 
 def affine(images: Array, matrices: Array, shifts: Array) -> Array:
