@@ -69,6 +69,7 @@ ARROWS: dict[str, set[str]] = {
         "compiling",
     },
     "train": {
+        "compiling",
         "models",
         "onnx",
         "profiling",

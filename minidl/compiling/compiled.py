@@ -17,9 +17,10 @@ from minidl.autograd import recording as opening
 from minidl.autograd.primitive import Box, box, recording_floor
 from minidl.autograd.reverse import EAGER, Node
 from minidl.compiling.agreement import Difference, difference, same
-from minidl.compiling.program import MISSED, Program, Unplayable, changed_by
+from minidl.compiling.program import Program, Unplayable, changed_by
 from minidl.compiling.recording import Noted, Recording, Ref, rebuilt
 from minidl.compiling.traced import Traced
+from minidl.compiling.writing import MISSED
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,9 +102,11 @@ def _content(cell: Any) -> Any:
 class Compiled(Generic[P, T]):
     """A step, or any function of arrays, that is recorded and then replayed; see `compile`."""
 
-    def __init__(self, function: Callable[P, T], *, strict: bool) -> None:
+    def __init__(
+        self, function: Callable[P, T], *, strict: bool, tell: Callable[[str], None] | None = None
+    ) -> None:
         self.function = function
-        self.strict = strict
+        self.strict, self._tell = strict, tell
         self._kinds: dict[Any, _Kind] = {}
         self._warned = False
         functools.update_wrapper(self, function, updated=())
@@ -216,7 +219,10 @@ class Compiled(Generic[P, T]):
             raise CompileError(message)
         if not self._warned:
             self._warned = True
-            warnings.warn(message, CompileWarning, stacklevel=4)
+            if self._tell is not None:
+                self._tell(message)
+            else:
+                warnings.warn(message, CompileWarning, stacklevel=4)
 
     # ---- what there is -----------------------------------------------------------------------
 

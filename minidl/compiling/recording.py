@@ -21,7 +21,9 @@ from minidl.autograd import anomaly
 from minidl.autograd.primitive import Box, Level, Primitive, box
 from minidl.autograd.recording import paused
 from minidl.autograd.reverse import EAGER
+from minidl.compiling.expansion import EXPANSIONS
 from minidl.compiling.traced import Draws, Traced
+from minidl.kernels.memory import noting
 from minidl.ops.batching import refused as shape_of_values
 
 
@@ -69,6 +71,8 @@ class Instruction:
     line: str
     as_array: bool = False
     wanted: bool = True
+    #: Arrays that a kernel asked for: shape, dtype, and whether it is the memory of the result.
+    taken: list[tuple[tuple[int, ...], np.dtype[Any], bool]] = field(default_factory=list)
     primitive: Primitive | None = None
 
 
@@ -188,9 +192,13 @@ class Recording(Level):
 
     def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run an operation on arrays, and take it down."""
+        if self.open and not params and primitive in EXPANSIONS:
+            return EXPANSIONS[primitive](self, *args)
         values = self._held(args)
+        asked: list[Any] = []
         try:
-            out = primitive.value(*values, **self._held(params))
+            with noting(asked):
+                out = primitive.value(*values, **self._held(params))
         except (ValueError, TypeError, IndexError) as error:
             raise primitive.explain(error, values) from error
         if not self.open:
@@ -198,7 +206,10 @@ class Recording(Level):
         if primitive.batch is shape_of_values or _masks(primitive, args):
             self.refuse(f"{primitive.name}, whose result has a shape that depends on values")
             return out
-        return self._taken_down(primitive.value, args, params, out, primitive)
+        made = self._taken_down(primitive.value, args, params, out, primitive)
+        root = self.slots[made.slot].root
+        self.instructions[-1].taken = [(a.shape, a.dtype, self._root(a) == root) for a in asked]
+        return made
 
     def apply(
         self, primitive: Primitive, args: tuple[Any, ...], values: list[Any], params: dict[str, Any]
@@ -347,6 +358,25 @@ def rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, slice):
         return slice(change(value.start), change(value.stop), change(value.step))
     return value
+
+
+def refs(value: Any) -> Iterator[Ref]:
+    """Places filled from slots, in nested arguments."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from refs(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from refs(part)
+    elif isinstance(value, slice):
+        yield from refs((value.start, value.stop, value.step))
+
+
+def read_by(instruction: Instruction) -> Iterator[int]:
+    """Slots that an instruction reads."""
+    return (ref.slot for ref in refs((instruction.args, instruction.kwargs)))
 
 
 def _masks(primitive: Primitive, args: tuple[Any, ...]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import selection
+from minidl.kernels import memory, selection
 
 Pair = tuple[int, int]
 
@@ -62,7 +62,7 @@ def _padded(x: Array, padding: Pair) -> Array:
     if padding == (0, 0):
         return np.ascontiguousarray(images)
     n, h, w, c = images.shape
-    out = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), x.dtype)
+    out = memory.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), x.dtype)
     out[:, padding[0] : padding[0] + h, padding[1] : padding[1] + w] = images
     return out
 
@@ -90,7 +90,7 @@ class _Columns:
         self.rows = out[0] * out[1]
         self.images = channels_last(x)
         step = max(1, BLOCK_BYTES // max(1, self.rows * self.length * x.itemsize))
-        self.room = np.empty((min(step, len(x)) * self.rows, self.length), x.dtype)
+        self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype)
         self.blocks = list(_blocks(len(x), step))
         # Short runs, those of few channels, NumPy copies as fast.
         wide = kernel[1] * x.shape[1] >= WIDE
@@ -133,7 +133,7 @@ def conv2d(
     size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
     matrix = _as_matrix(weight)
     rows, outputs = size[0] * size[1], weight.shape[0]
-    out = np.empty((len(x), rows, outputs), np.result_type(x, weight))
+    out = memory.empty((len(x), rows, outputs), np.result_type(x, weight))
     for block, columns in _Columns(x, kernel, stride, padding, dilation, size):
         part = out[block].reshape(-1, outputs)
         np.matmul(columns, matrix, out=part)
@@ -162,11 +162,11 @@ def conv2d_input(
     n, _, oh, ow = g.shape
     rows = channels_last(g).reshape(n, oh * ow, o)
     matrix = np.ascontiguousarray(_as_matrix(weight).T)
-    out = np.zeros((n, *size, c), np.result_type(g, weight))
+    out = memory.zeros((n, *size, c), np.result_type(g, weight))
     # A result without gaps in memory, padding or not: what comes next walks it in one run.
     fast = selection.compiled(out, rows, matrix)
     step = max(1, BLOCK_BYTES // max(1, oh * ow * matrix.shape[1] * g.itemsize))
-    room = np.empty((min(step, n) * oh * ow, matrix.shape[1]), out.dtype)
+    room = memory.empty((min(step, n) * oh * ow, matrix.shape[1]), out.dtype)
     for block in _blocks(n, step):
         patches = room[: (block.stop - block.start) * oh * ow]
         np.matmul(rows[block].reshape(-1, o), matrix, out=patches)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import selection
+from minidl.kernels import memory, selection
 
 
 def masked(x: Any, keep: Any, out: Array | None = None) -> Array:
@@ -18,7 +18,7 @@ def masked(x: Any, keep: Any, out: Array | None = None) -> Array:
     the bits of ``x`` are ANDed with all ones or all zeros. The compiled version takes 1.2 ms.
     """
     x = np.asarray(x)
-    if out is None and (found := _masked_in_one_pass(x, keep)) is not None:
+    if (found := _masked_in_one_pass(x, keep, out)) is not None:
         return found
     if x.dtype.itemsize > 8 and out is None:  # no integer is as wide
         return np.where(keep, x, np.zeros((), x.dtype))
@@ -28,8 +28,8 @@ def masked(x: Any, keep: Any, out: Array | None = None) -> Array:
     return np.asarray(found).view(x.dtype)
 
 
-def _masked_in_one_pass(x: Array, keep: Any) -> Array | None:
-    """Run the compiled version, where both arrays lie alike in memory and without gaps."""
+def _masked_in_one_pass(x: Array, keep: Any, into: Array | None) -> Array | None:
+    """Run the compiled version, where all arrays lie alike in memory and without gaps."""
     images = x.ndim == 4 and not x.flags.c_contiguous  # channels-last, if without gaps
     laid = x.transpose(0, 2, 3, 1) if images else x
     fast = selection.compiled(laid)
@@ -38,6 +38,11 @@ def _masked_in_one_pass(x: Array, keep: Any) -> Array | None:
     mask = keep.transpose(0, 2, 3, 1) if images else keep
     if mask.dtype != np.bool_ or not mask.flags.carray:
         return None
-    out = np.empty(laid.shape, x.dtype)
+    if into is None:
+        out = memory.empty(laid.shape, x.dtype)
+    else:
+        out = into.transpose(0, 2, 3, 1) if images else into
+        if out.shape != laid.shape or out.dtype != x.dtype or not out.flags.carray:
+            return None
     fast.masked(laid.reshape(-1), mask.reshape(-1), out.reshape(-1))
     return out.transpose(0, 3, 1, 2) if images else out

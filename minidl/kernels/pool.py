@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import selection
+from minidl.kernels import memory, selection
 from minidl.kernels.conv import Pair, output_size
 from minidl.kernels.masking import masked
 
@@ -42,8 +42,8 @@ def _padded(x: Array, padding: Pair, fill: float) -> Array:
 def _empty(n: int, c: int, h: int, w: int, like: Array) -> Array:
     """Allocate ``(n, c, h, w)``, channels last in memory if ``like`` is."""
     if like.strides[1] < like.strides[3]:
-        return np.empty((n, h, w, c), like.dtype).transpose(0, 3, 1, 2)
-    return np.empty((n, c, h, w), like.dtype)
+        return memory.empty((n, h, w, c), like.dtype).transpose(0, 3, 1, 2)
+    return memory.empty((n, c, h, w), like.dtype)
 
 
 def _channels_last(x: Array) -> Array:
@@ -66,7 +66,7 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
     images = _padded(x, padding, _lowest(x.dtype))
     laid = _channels_last(images)
     if (fast := selection.compiled(laid)) is not None:
-        best = np.empty((len(x), *out_size, x.shape[1]), x.dtype)
+        best = memory.empty((len(x), *out_size, x.shape[1]), x.dtype)
         fast.max_pool2d(laid, best, size, stride)
         return best.transpose(0, 3, 1, 2)
     places = _slices(out_size, size, stride)
@@ -105,7 +105,12 @@ def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding:
     # Windows that tile the image: every element belongs to one, so nothing is added up.
     tiles = stride == size
     exact = tiles and (top.shape[2] * size[0], top.shape[3] * size[1]) == images.shape[2:]
-    out = np.empty_like(images, g.dtype) if exact else np.zeros_like(images, g.dtype)
+    n, c, h, w = images.shape
+    out = _empty(n, c, h, w, like=images) if images.dtype == g.dtype else None
+    if out is None or out.strides != images.strides:  # in no order that is planned for
+        out = np.empty_like(images, g.dtype)
+    if not exact:
+        out.fill(0)
     if tiles and (fast := selection.compiled(*map(_channels_last, (out, images, top, g)))):
         fast.unpool(*map(_channels_last, (g, images, top, out)), size)
         return _cropped(out, padding)

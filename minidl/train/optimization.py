@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.compiling import Compiled
 from minidl.optim import AveragedModel, clip_grad_norm_, clip_grad_value_
 from minidl.optim.clipping import gradients_of
 from minidl.train.build import Experiment
 from minidl.train.config import TrainerSection
-from minidl.train.tasks import Outcome
+from minidl.train.tasks import Outcome, Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: So many steps in a row without a finite gradient will not get better by themselves.
 MOST_IN_A_ROW = 10
@@ -30,6 +34,8 @@ class Stepper:
     ----------
     before_step
         Called between the backward pass and the optimizer, before gradients are clipped.
+    tell
+        Called once with the reason where steps cannot be replayed, and run eagerly.
 
     Attributes
     ----------
@@ -43,14 +49,45 @@ class Stepper:
         settings: TrainerSection,
         *,
         before_step: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.experiment, self.settings = experiment, settings
-        self.before_step = before_step
+        self.before_step, self.tell = before_step, tell
+        self._told = False
         self.average = (
             AveragedModel(experiment.model, settings.ema.decay, use_buffers=True)
             if settings.ema
             else None
         )
+        task: Task = experiment.task
+
+        def single(inputs: Any, targets: Any) -> list[Outcome]:
+            return task.single(experiment, inputs, targets, self)
+
+        def gather(inputs: Any, targets: Any, weighed: bool) -> Outcome:
+            return task.gather(experiment, inputs, targets, self, weighed=weighed)
+
+        def compute(inputs: Any, targets: Any) -> tuple[Any, Any]:
+            return task.compute(experiment, inputs, targets)
+
+        single.__qualname__ = gather.__qualname__ = "the training step"
+        compute.__qualname__ = "the evaluation"
+        self._single, self._gather = self._replayed(single), self._replayed(gather)
+        #: The task's own, for evaluation, likewise.
+        self.compute = self._replayed(compute)
+
+    def _replayed(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return the function as it is recorded and replayed, if the settings want that."""
+        wanted = self.settings.compile
+        if wanted is False:
+            return function
+        return Compiled(function, strict=wanted is True, tell=self._tell_once)
+
+    def _tell_once(self, reason: str) -> None:
+        """Tell of the first thing that cannot be replayed: evaluation has it from the step."""
+        if not self._told:
+            self._told = True
+            self.tell(reason)
 
     def step(self, batches: Sequence[tuple[Any, Any]]) -> list[Outcome]:
         """Take one step from these batches; return what each gave.
@@ -64,7 +101,7 @@ class Stepper:
         # A forward pass moves running statistics, and may fill them with what is no number.
         buffers = {} if self.settings.nan_guard == "stop" else self._buffers()
         try:
-            outcomes = experiment.task.step(experiment, batches, self)
+            outcomes = self._taken(batches)
         except NonFiniteError:
             for name, buffer in experiment.model.named_buffers():
                 if name in buffers:
@@ -73,6 +110,11 @@ class Stepper:
         if self.average is not None:
             self.average.update()
         return outcomes
+
+    def _taken(self, batches: Sequence[tuple[Any, Any]]) -> list[Outcome]:
+        if len(batches) == 1:
+            return self._single(*batches[0])
+        return self.experiment.task.several(self.experiment, batches, self, self._gather)
 
     def _buffers(self) -> dict[str, Array]:
         return {name: b.numpy().copy() for name, b in self.experiment.model.named_buffers()}

@@ -96,7 +96,8 @@ def profile_training(config: Config, *, steps: Size = 20, warm_up: Count = 5) ->
         The loss became no finite number.
     """
     experiment = build(config)
-    runner = Steps(experiment, config.trainer)
+    # Operations are seen one by one where no program replays them.
+    runner = Steps(experiment, config.trainer.model_copy(update={"compile": False}))
     with closing(runner.batches()) as batches:
         for _ in range(warm_up):
             runner.take(next(batches))

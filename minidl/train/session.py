@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.autograd.primitive import Array
+from minidl.compiling import CompileError
 from minidl.optim import ReduceLROnPlateau, Schedule
 from minidl.train.build import Experiment
 from minidl.train.callbacks import Callback
@@ -71,7 +72,10 @@ class Session:
     def __post_init__(self) -> None:
         settings = self.settings
         self.stepper = Stepper(
-            self.experiment, settings, before_step=lambda: self.tell("on_backward_end")
+            self.experiment,
+            settings,
+            before_step=lambda: self.tell("on_backward_end"),
+            tell=self.reporter.say,
         )
         self.validation, self.checkpoints = (
             Every(*settings.validate_every),
@@ -168,6 +172,8 @@ class Session:
             progress.nonfinite_in_a_row = 0
         except NonFiniteError as error:
             self.leave_out(error)
+        except CompileError as error:
+            raise TrainingError(f"{error} (trainer.compile: auto lets such a step run)") from error
         progress.step += 1
         progress.batch += len(batches)
         progress.epoch_ended = progress.batch >= len(self.experiment.data.train)
@@ -284,7 +290,13 @@ class Session:
 
     def evaluate(self, loader: Any, part: str) -> Evaluation:
         """Evaluate the model as it is."""
-        return evaluate(self.experiment, loader, part=part, on_batch=self.interruption.check)
+        return evaluate(
+            self.experiment,
+            loader,
+            part=part,
+            on_batch=self.interruption.check,
+            compute=self.stepper.compute,
+        )
 
     def validate(self) -> None:
         """Validate, keep the model if it is the best so far, and see whether to go on."""

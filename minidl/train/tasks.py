@@ -7,14 +7,15 @@ data: classes are to be told apart, numbers to be predicted.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from minidl.arguments import NonNegative, checked
-from minidl.autograd import no_grad
+from minidl.autograd import no_grad, recording
+from minidl.autograd.checkpoint import generator
 from minidl.autograd.primitive import Array
 from minidl.nn import CrossEntropyLoss, MSELoss, NLLLoss
 from minidl.nn.functional import binary_cross_entropy_with_logits, one_hot, sigmoid
@@ -58,7 +59,11 @@ class Guard(Protocol):
 
 
 class Task:
-    """Base of all tasks; a subclass defines `outcome`, or the whole `step`."""
+    """Base of all tasks; a subclass defines `compute` and `told`, or the whole `single`.
+
+    What is done with arrays stands apart from what is read off them: a step is recorded and
+    replayed (`minidl.compile`), and reads its figures anew each time (`recording.run`).
+    """
 
     #: Whether inputs are shifted and scaled by the data's mean and deviation.
     normalizes: ClassVar[bool] = True
@@ -73,26 +78,57 @@ class Task:
     #: Whether the last model counts as the best: where no figure tells better from worse.
     keeps_last: ClassVar[bool] = False
 
-    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
-        """Return a batch's loss, to be differentiated, and what is told of it."""
+    def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Return a batch's loss, to be differentiated, and the model's output or None."""
         raise NotImplementedError
 
-    def step(
-        self, experiment: Experiment, batches: Sequence[tuple[Any, Any]], guard: Guard
-    ) -> list[Outcome]:
-        """Take one optimizer step from the gradients of one or several batches.
+    def told(
+        self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
+    ) -> Outcome:
+        """Return what is told of a batch; all are constants."""
+        raise NotImplementedError
 
-        Several count as if they were one: each mean over a batch has that batch's weight.
-        """
+    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
+        """Return a batch's loss, and what is told of it."""
+        loss, output = self.compute(experiment, inputs, targets)
+        return loss, self.told(experiment, loss, output, inputs, targets)
+
+    def single(
+        self, experiment: Experiment, inputs: Any, targets: Any, guard: Guard
+    ) -> list[Outcome]:
+        """Take one optimizer step from the gradients of one batch."""
         experiment.optimizer.zero_grad()
         # One batch needs no weighing, and so has the bits that it always had.
-        weighed = len(batches) > 1 and getattr(experiment.loss, "reduction", "mean") != "sum"
-        outcomes = []
-        for inputs, targets in batches:
-            loss, outcome = self.outcome(experiment, inputs, targets)
-            guard.loss(outcome.loss)
-            (loss * outcome.weight if weighed else loss).backward()
-            outcomes.append(outcome)
+        outcome = self.gather(experiment, inputs, targets, guard, weighed=False)
+        recording.run(guard.gradients)
+        experiment.optimizer.step()
+        return [outcome]
+
+    def gather(
+        self, experiment: Experiment, inputs: Any, targets: Any, guard: Guard, *, weighed: bool
+    ) -> Outcome:
+        """Add the gradients of a batch to those that are there, ``weighed`` by its weight."""
+        loss, output = self.compute(experiment, inputs, targets)
+        outcome: Outcome = recording.run(
+            _guarded, self, guard, experiment, loss, output, inputs, targets
+        )
+        (loss * recording.run(_weight, outcome) if weighed else loss).backward()
+        return outcome
+
+    def several(
+        self,
+        experiment: Experiment,
+        batches: Sequence[tuple[Any, Any]],
+        guard: Guard,
+        gather: Callable[[Any, Any, bool], Outcome],
+    ) -> list[Outcome]:
+        """Take one optimizer step from the gradients of several batches, by `gather`.
+
+        They count as if they were one: each mean over a batch has that batch's weight.
+        """
+        experiment.optimizer.zero_grad()
+        weighed = getattr(experiment.loss, "reduction", "mean") != "sum"
+        outcomes = [gather(inputs, targets, weighed) for inputs, targets in batches]
         total = math.fsum(outcome.weight for outcome in outcomes)
         if weighed and total:
             scale_grad_(experiment.model.parameters(), 1.0 / total)
@@ -112,6 +148,18 @@ class Task:
     def pictures(self, experiment: Experiment) -> dict[str, list[Array]]:
         """Return pictures of what was learned: by name, rows of images ``(N, C, H, W)``, 0 to 1."""
         return {}
+
+
+def _guarded(
+    task: Task, guard: Guard, experiment: Experiment, loss: Any, output: Any, *batch: Any
+) -> Outcome:
+    outcome = task.told(experiment, loss, output, *batch)
+    guard.loss(outcome.loss)
+    return outcome
+
+
+def _weight(outcome: Outcome) -> float:
+    return outcome.weight
 
 
 def all_metrics(task: Task | type[Task], asked: Sequence[Metric]) -> list[Metric]:
@@ -141,15 +189,20 @@ class Classification(Task):
     classifies: ClassVar = True
     metrics: ClassVar = ClassMetric
 
-    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
-        """Return the loss of logits and labels."""
+    def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Return the loss of logits and labels, and the logits."""
         logits = experiment.model(inputs)
-        loss = experiment.loss(logits, self.wanted(experiment, targets))
-        outputs, truth = logits.detach().numpy(), targets.numpy()
+        return experiment.loss(logits, self.wanted(experiment, targets)), logits
+
+    def told(
+        self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
+    ) -> Outcome:
+        """Return loss and weight, the classes, and those with the greatest logits."""
+        outputs, truth = output.detach().numpy(), targets.numpy()
         if truth.ndim == 2:  # mixed samples count for the class that they are most of
             truth = truth.argmax(axis=1)
         value, weight = self.mean_loss(experiment, loss.item(), targets)
-        return loss, Outcome(value, weight, len(truth), truth, outputs.argmax(axis=1), outputs)
+        return Outcome(value, weight, len(truth), truth, outputs.argmax(axis=1), outputs)
 
     def wanted(self, experiment: Experiment, labels: Tensor) -> Any:
         """Return class labels as the loss takes them: as one-hot floats for a squared error."""
@@ -195,15 +248,20 @@ class Regression(Task):
     metrics: ClassVar = NumberMetric
     usual_metrics: ClassVar = (MeanAbsoluteError, R2Score)
 
-    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
-        """Return the loss of predictions and targets."""
+    def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Return the loss of predictions and targets, and the predictions."""
         output = experiment.model(inputs)
         if targets.ndim == 1 and output.ndim == 2:
             output = output.squeeze(1)
-        loss = experiment.loss(output, targets.to(output.dtype))
+        return experiment.loss(output, targets.to(output.dtype)), output
+
+    def told(
+        self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
+    ) -> Outcome:
+        """Return the loss, the targets and the predictions."""
         count = len(targets)
         summed = getattr(experiment.loss, "reduction", "") == "sum"
-        return loss, Outcome(
+        return Outcome(
             loss.item() / (count if summed else 1),
             float(count),
             count,
@@ -236,14 +294,20 @@ class Reconstruction(Task):
     def __init__(self, kl_weight: NonNegative = 1.0) -> None:
         self.kl_weight = kl_weight
 
-    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
-        """Return the loss of pixels, and the divergence."""
+    def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Return the loss of pixels, with the divergence."""
         output = experiment.model(inputs)
         logits, *latent = output if isinstance(output, tuple) else (output,)
         loss = experiment.loss(logits, inputs)
         if latent:
             loss = loss + self.kl_weight / float(np.prod(inputs.shape[1:])) * divergence(*latent)
-        return loss, Outcome(loss.item(), float(len(inputs)), len(inputs))
+        return loss, None
+
+    def told(
+        self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
+    ) -> Outcome:
+        """Return the loss."""
+        return Outcome(loss.item(), float(len(inputs)), len(inputs))
 
     def check(self, model: Any, data: Data) -> None:
         """Hold that the output has the input's shape."""
@@ -314,39 +378,43 @@ class Adversarial(Task):
     def _losses(self, experiment: Experiment, inputs: Any) -> tuple[Any, Any, Any]:
         model = self._model(experiment)
         count = len(inputs)
-        rng = experiment.rng if model.training else np.random.default_rng(0)
+        rng = generator(experiment.rng if model.training else np.random.default_rng(0))
         fake = model.generator(rng.standard_normal((count, model.latent), np.float32))
         real_loss = _judged(model(inputs), self.real_label)
         return fake, real_loss, _judged(model(fake.detach()), 0.0)
 
-    def step(
-        self, experiment: Experiment, batches: Sequence[tuple[Any, Any]], guard: Guard
+    def single(
+        self, experiment: Experiment, inputs: Any, targets: Any, guard: Guard
     ) -> list[Outcome]:
         """Take a step of the discriminator, then one of the generator."""
-        ((inputs, _),) = batches
         optimizer, model = experiment.optimizer, self._model(experiment)
         optimizer.zero_grad()
         fake, real_loss, fake_loss = self._losses(experiment, inputs)
         first = real_loss + fake_loss
-        guard.loss(first.item())
+        one = recording.run(_finite, guard, first)
         first.backward()
-        guard.gradients()
+        recording.run(guard.gradients)
         optimizer.step()
         optimizer.zero_grad()
         second = _judged(model(fake), 1.0)
-        guard.loss(second.item())
+        two = recording.run(_finite, guard, second)
         second.backward()
         for parameter in model.discriminator.parameters():
             parameter.grad = None
-        guard.gradients()
+        recording.run(guard.gradients)
         optimizer.step()
-        return [Outcome(first.item() + second.item(), float(len(inputs)), len(inputs))]
+        return [recording.run(_both, one, two, inputs)]
 
-    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
+    def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Any]:
         """Return the sum of both losses."""
         fake, real_loss, fake_loss = self._losses(experiment, inputs)
-        loss = real_loss + fake_loss + _judged(experiment.model(fake), 1.0)
-        return loss, Outcome(loss.item(), float(len(inputs)), len(inputs))
+        return real_loss + fake_loss + _judged(experiment.model(fake), 1.0), None
+
+    def told(
+        self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
+    ) -> Outcome:
+        """Return the loss."""
+        return Outcome(loss.item(), float(len(inputs)), len(inputs))
 
     def check(self, model: Any, data: Data) -> None:
         """Hold that there are a generator and a discriminator that fit."""
@@ -365,6 +433,16 @@ class Adversarial(Task):
     def pictures(self, experiment: Experiment) -> dict[str, list[Array]]:
         """Return new images."""
         return samples(experiment.model)
+
+
+def _finite(guard: Guard, loss: Any) -> float:
+    value: float = loss.item()
+    guard.loss(value)
+    return value
+
+
+def _both(one: float, two: float, inputs: Any) -> Outcome:
+    return Outcome(one + two, float(len(inputs)), len(inputs))
 
 
 def _judged(logits: Any, label: float) -> Any:

@@ -88,7 +88,7 @@ def test_adversaries_take_turns(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> N
             pass
 
     inputs, targets = next(iter(experiment.data.train))
-    (outcome,) = experiment.task.step(experiment, [(inputs, targets)], Free())
+    (outcome,) = experiment.task.single(experiment, inputs, targets, Free())
     assert moved == [{"discriminator"}, {"generator"}]
     assert outcome.loss > 0
     assert inputs.numpy().min() == 0.0

@@ -54,6 +54,9 @@ class TrainerSection(Section):
     """Passes over the training samples; 5 where nothing else ends the training."""
     accumulate: Size = 1
     """Batches whose gradients make one step."""
+    compile: bool | Literal["auto"] = "auto"
+    """Record the step once and replay it, with the same bits: where it can be (auto), always (true:
+    an error where it cannot), or never (false)."""
     validate_every: Often = (1, "epochs")
     """How often the model is validated, and kept if it is the best so far."""
     checkpoint_every: Often = (1, "epochs")

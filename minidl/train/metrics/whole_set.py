@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,7 @@ def evaluate(
     on_batch: Callable[[], None] = lambda: None,
     worst: int = 0,
     reliability: bool = False,
+    compute: Callable[[Any, Any], tuple[Any, Any]] | None = None,
 ) -> Evaluation:
     """Evaluate a model on all samples of a loader, without derivatives, in evaluation mode.
 
@@ -100,11 +102,14 @@ def evaluate(
         Prefix of the metrics' names: ``val``, ``test``.
     on_batch
         Called after each batch; may raise to stop.
+    compute
+        The task's `compute` for this experiment, where it is replayed.
     worst
         How many of the worst mistakes to return, of classes.
     reliability
         Whether to return how often the model was right by how sure it was, of classes.
     """
+    compute = compute or functools.partial(experiment.task.compute, experiment)
     average, model, classes = Average(), experiment.model, experiment.data.classes
     classifies = experiment.task.classifies
     confusion = ConfusionMatrix(len(classes)) if classifies else None
@@ -119,7 +124,8 @@ def evaluate(
     try:
         with no_grad():
             for inputs, targets in loader:
-                _, outcome = experiment.task.outcome(experiment, inputs, targets)
+                loss, output = compute(inputs, targets)
+                outcome = experiment.task.told(experiment, loss, output, inputs, targets)
                 outputs, truth, guess = outcome.outputs, outcome.truth, outcome.guess
                 if outputs is not None and truth is not None:
                     for metric in metrics:
