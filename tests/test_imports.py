@@ -53,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "nn": {"ops", "tensor", "autograd", "arguments"},
     "explaining": {"autograd", "ops", "nn"},
     "onnx": {"autograd", "nn", "tensor", "__init__"},
-    "compiling": {"autograd", "ops", "kernels", "optim", "tensor"},
+    "compiling": {"autograd", "ops", "kernels", "arguments"},
     "profiling": {"autograd", "nn", "optim", "tensor"},
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},

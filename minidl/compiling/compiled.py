@@ -7,16 +7,19 @@ import inspect
 import types
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
 
+from minidl.arguments import Count, checked
 from minidl.autograd import anomaly, backward
 from minidl.autograd import recording as opening
 from minidl.autograd.primitive import Box, box, recording_floor
 from minidl.autograd.reverse import EAGER, Node
 from minidl.compiling.agreement import Difference, difference, same
+from minidl.compiling.checking import Trial
 from minidl.compiling.program import Program, Unplayable, changed_by
 from minidl.compiling.recording import Noted, Recording, Ref, rebuilt
 from minidl.compiling.traced import Traced
@@ -103,10 +106,16 @@ class Compiled(Generic[P, T]):
     """A step, or any function of arrays, that is recorded and then replayed; see `compile`."""
 
     def __init__(
-        self, function: Callable[P, T], *, strict: bool, tell: Callable[[str], None] | None = None
+        self,
+        function: Callable[P, T],
+        *,
+        strict: bool = False,
+        check: int = 0,
+        tell: Callable[[str], None] | None = None,
+        trial: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.function = function
-        self.strict, self._tell = strict, tell
+        self.strict, self.check, self._tell, self._trial = strict, check, tell, trial
         self._kinds: dict[Any, _Kind] = {}
         self._warned = False
         functools.update_wrapper(self, function, updated=())
@@ -127,7 +136,10 @@ class Compiled(Generic[P, T]):
             kind = self._kinds[key] = _Kind()
         for program, variables in zip(kind.programs, kind.variables, strict=True):
             if variables.changed() is None and program.fits():
-                found = program.run(leaves)
+                if program.unchecked:
+                    found = self._checked(kind, program, leaves, args, kwargs)
+                else:
+                    found = program.run(leaves)
                 if found is not MISSED:
                     return cast(T, found)
         if kind.given_up is not None:
@@ -157,6 +169,23 @@ class Compiled(Generic[P, T]):
         if reason is not None:
             self._give_up(kind, reason)
         return cast(T, result)
+
+    def _checked(
+        self, kind: _Kind, program: Program, leaves: list[Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Run a step eagerly and hold its replay against it; or return `MISSED`."""
+        with self._trial():
+            trial = Trial(program, leaves)
+        if trial.missed:
+            return MISSED
+        result = self.function(*args, **kwargs)
+        program.unchecked -= 1
+        found = trial.difference(result)
+        if found is not None:
+            kind.programs.clear()
+            kind.variables.clear()
+            self._give_up(kind, f"a replay gave other bits than the eager step, in {found}")
+        return result
 
     def _left_behind(self, recording: Recording, variables: _Variables) -> str | None:
         """Say what the step has changed that no program would change again."""
@@ -202,9 +231,11 @@ class Compiled(Generic[P, T]):
 
     def _add(self, kind: _Kind, taken: _Taken) -> str | None:
         try:
-            kind.programs.append(Program(taken.recording, taken.result, taken.traces))
+            program = Program(taken.recording, taken.result, taken.traces)
         except Unplayable as reason:
             return str(reason)
+        program.unchecked = 0 if program.unseeded else self.check
+        kind.programs.append(program)
         kind.variables.append(taken.variables)
         if len(kind.programs) > MOST_PROGRAMS:
             return f"{MOST_PROGRAMS} programs, and what they depend on changes still"
@@ -359,7 +390,8 @@ def _settled(first: Recording, second: Recording) -> bool:
     )
 
 
-def compile(function: Callable[P, T], *, strict: bool = False) -> Compiled[P, T]:
+@checked
+def compile(function: Callable[P, T], *, strict: bool = False, check: Count = 0) -> Compiled[P, T]:
     """Return a function that does what ``function`` does, recorded once and then replayed.
 
     The first two calls run ``function`` and take down what it does; later calls with arguments of
@@ -371,6 +403,9 @@ def compile(function: Callable[P, T], *, strict: bool = False) -> Compiled[P, T]
         A training step (forward, backward, optimizer), a module, or any function of arrays.
     strict
         Raise where the function cannot be replayed, in place of a warning.
+    check
+        How many of a program's first replays are compared with an eager step, bit for bit: results,
+        parameters, buffers, gradients, and the optimizer's state.
 
     Raises
     ------
@@ -395,4 +430,4 @@ def compile(function: Callable[P, T], *, strict: bool = False) -> Compiled[P, T]
     >>> len(step.programs)
     1
     """
-    return Compiled(function, strict=strict)
+    return Compiled(function, strict=strict, check=check)

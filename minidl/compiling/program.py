@@ -17,7 +17,7 @@ from minidl.autograd.primitive import Array, box, clock
 from minidl.autograd.reverse import EAGER, Leaf, Node
 from minidl.compiling.plan import plan
 from minidl.compiling.recording import Instruction, Noted, Recording, Ref, read_by, rebuilt, refs
-from minidl.compiling.traced import BINARY
+from minidl.compiling.traced import BINARY, draw
 from minidl.compiling.writing import MISSED, Writing
 
 
@@ -45,7 +45,9 @@ class Program:
         returned = {ref.slot for ref in self.returned}
         first, rest = _in_order(recording, returned)
         self.modules = list(recording.modules.values())
-        instructions = [*first, *rest]
+        self.instructions = instructions = [*first, *rest]
+        #: How often the program is still to be compared with an eager step.
+        self.unchecked = 0
         self.plan = plan(instructions, self.slots, returned)
         writing = Writing(instructions, self.slots, [ref.slot for ref in self.returned], self.plan)
         self.source = writing.source
@@ -61,6 +63,12 @@ class Program:
             if instruction.function is Leaf.accumulate
             and isinstance(leaf := instruction.args[0], Leaf)
         ]
+
+    @property
+    def unseeded(self) -> bool:
+        """Whether random numbers are drawn from a fresh generator, which no two steps share."""
+        draws = (i for i in self.instructions if i.function is draw)
+        return any(instruction.args[0] is None for instruction in draws)
 
     # ---- running -----------------------------------------------------------------------------
 

@@ -234,11 +234,12 @@ class Draws:
 
     def __getattr__(self, name: str) -> Any:
         def method(*args: Any, **kwargs: Any) -> Any:
-            return self._recording.effect(_draw, (self._rng, name, args, kwargs), {})
+            return self._recording.effect(draw, (self._rng, name, args, kwargs), {})
 
         return method
 
 
-def _draw(rng: np.random.Generator | None, name: str, args: Any, kwargs: Any) -> Any:
+def draw(rng: np.random.Generator | None, name: str, args: Any, kwargs: Any) -> Any:
+    """Draw from a generator, by the name of a method; None is a fresh one."""
     rng = np.random.default_rng() if rng is None else rng
     return getattr(rng, name)(*args, **kwargs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -81,7 +82,18 @@ class Stepper:
         wanted = self.settings.compile
         if wanted is False:
             return function
-        return Compiled(function, strict=wanted is True, tell=self._tell_once)
+        return Compiled(
+            function, strict=wanted is True, check=1, tell=self._tell_once, trial=self._trial
+        )
+
+    @contextmanager
+    def _trial(self) -> Iterator[None]:
+        """A step that will be undone, to be compared: callbacks must not hear of it."""
+        before, self.before_step = self.before_step, lambda: None
+        try:
+            yield
+        finally:
+            self.before_step = before
 
     def _tell_once(self, reason: str) -> None:
         """Tell of the first thing that cannot be replayed: evaluation has it from the step."""
