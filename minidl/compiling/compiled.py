@@ -234,7 +234,7 @@ class Compiled(Generic[P, T]):
             program = Program(taken.recording, taken.result, taken.traces)
         except Unplayable as reason:
             return str(reason)
-        program.unchecked = 0 if program.unseeded else self.check
+        program.unchecked = self.check if program.comparable else 0
         kind.programs.append(program)
         kind.variables.append(taken.variables)
         if len(kind.programs) > MOST_PROGRAMS:

@@ -65,10 +65,16 @@ class Program:
         ]
 
     @property
-    def unseeded(self) -> bool:
-        """Whether random numbers are drawn from a fresh generator, which no two steps share."""
-        draws = (i for i in self.instructions if i.function is draw)
-        return any(instruction.args[0] is None for instruction in draws)
+    def comparable(self) -> bool:
+        """Whether a replay can be tried, undone, and compared with an eager step.
+
+        Not where random numbers come from a fresh generator, which no two steps share, and not
+        where code that is not minidl's changes state: nobody knows how to undo that.
+        """
+        effects = [i for i in self.instructions if i.kind == "effect"]
+        fresh = any(i.function is draw and i.args[0] is None for i in effects)
+        ours = all(i.function.__module__.partition(".")[0] == "minidl" for i in effects)
+        return ours and not fresh
 
     # ---- running -----------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from minidl.arguments import NonNegative, Size, checked
 from minidl.autograd.primitive import Array
-from minidl.autograd.recording import effect
 from minidl.optim.optimizer import Optimizer
 from minidl.tensor import Tensor
 
@@ -100,7 +99,6 @@ class LBFGS(Optimizer):
 
     # ---- the step --------------------------------------------------------------------------
 
-    @effect
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take up to ``max_iter`` iterations; return the loss before the first.
 

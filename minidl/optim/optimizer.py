@@ -46,6 +46,12 @@ class Optimizer:
     #: Settings of PyTorch's optimizer of this name that this one has for good.
     fixed: ClassVar[Mapping[str, Any]] = {}
 
+    def __init_subclass__(cls) -> None:
+        # What a subclass does in a step is done at each replay of a recorded one.
+        for name in ("step", "zero_grad"):
+            if name in vars(cls):
+                setattr(cls, name, effect(vars(cls)[name]))
+
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]
     ) -> None:

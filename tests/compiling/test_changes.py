@@ -221,6 +221,24 @@ def test_wrappers_of_optimizers(wrapper: Any, count: int) -> None:
     assert len(twins.compiled.programs) == 1
 
 
+def test_an_optimizer_of_the_users_own() -> None:
+    class Counting(optim.SGD):
+        """Does more in a step than its formula."""
+
+        count = 0
+
+        def step(self, closure: Any = None) -> Any:
+            self.count += 1
+            self.param_groups[0]["lr"] = 0.1 / self.count
+            return super().step(closure)
+
+    twins = Twins(network(), classify, lambda p: Counting(p, lr=0.1))
+    for number in range(6):
+        twins.step(*batch(seed=number))
+    assert len(twins.compiled.programs) == 1
+    assert [optimizer.count for optimizer in twins.optimizers] == [6, 6]
+
+
 def test_a_setting_of_a_layer_is_changed() -> None:
     twins = Twins(network(dropout=0.5), descend)
     for number in range(8):

@@ -27,10 +27,14 @@ class Bowl(Task):
 
     curvature: ClassVar[float] = 4.0
 
-    def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Outcome]:
+    def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> tuple[Any, Any]:
         weight = experiment.model.weight  # type: ignore[attr-defined]
-        loss = (weight * weight).sum() * (self.curvature / 2)
-        return loss, Outcome(loss.item(), 1.0, 1)
+        return (weight * weight).sum() * (self.curvature / 2), None
+
+    def told(
+        self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
+    ) -> Outcome:
+        return Outcome(loss.item(), 1.0, 1)
 
 
 class Point(nn.Module):
@@ -101,9 +105,9 @@ def test_groups_keep_their_ratio() -> None:
             return super().step(closure)
 
     class First(Bowl):
-        def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> Any:
+        def compute(self, experiment: Experiment, inputs: Any, targets: Any) -> Any:
             part = dataclasses.replace(experiment, model=experiment.model.get_submodule("0"))
-            return super().outcome(part, inputs, targets)
+            return super().compute(part, inputs, targets)
 
     experiment = bowl(model=model)
     experiment.optimizer, experiment.task = Watched(groups), First()
@@ -114,10 +118,10 @@ def test_groups_keep_their_ratio() -> None:
 
 def test_a_loss_that_is_no_number_ends_the_sweep() -> None:
     class Broken(Bowl):
-        def outcome(self, experiment: Experiment, inputs: Any, targets: Any) -> Any:
-            loss, outcome = super().outcome(experiment, inputs, targets)
+        def told(self, experiment: Experiment, *given: Any) -> Outcome:
+            outcome = super().told(experiment, *given)
             moved = outcome.loss < 20.0
-            return loss, dataclasses.replace(outcome, loss=np.nan if moved else outcome.loss)
+            return dataclasses.replace(outcome, loss=np.nan if moved else outcome.loss)
 
     experiment = bowl()
     experiment.task = Broken()

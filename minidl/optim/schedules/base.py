@@ -18,6 +18,12 @@ class Schedule:
         Its groups' rates at this moment are their base rates.
     """
 
+    def __init_subclass__(cls) -> None:
+        # What a subclass does in a step is done at each replay of a recorded one.
+        for name in ("step", "set_step"):
+            if name in vars(cls):
+                setattr(cls, name, effect(vars(cls)[name]))
+
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.base_lrs: list[float] = [
