@@ -45,7 +45,7 @@ class Journals:
         try:
             journal = os.fdopen(open_beneath(run, "metrics.jsonl"), "rb")
         except NoSuchFileError:
-            return Reading([], 0, reset=after > 0)
+            return Reading([], after)  # not yet, or just now it is set aside
         with journal:
             facts = os.fstat(journal.fileno())
             reset = after > 0 and not _is_line(journal, after, facts.st_size)

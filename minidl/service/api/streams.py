@@ -10,6 +10,7 @@ server-sent events: a lone carriage return reaches the reader as a line feed.
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
 import os
@@ -145,9 +146,9 @@ async def job_events(
 
 
 async def _events(parts: Parts, at: int, job_id: str | None) -> Body:
-    newest = await parts.events.follow()
+    await parts.events.follow()
     try:
-        at = newest if at < 0 else at
+        at = await parts.call(parts.store.last_event) if at < 0 else at
         yield SEPARATOR.encode()  # the answer begins at once, and so does `open` in a browser
         while True:
             bell = parts.events.bell.next
@@ -318,6 +319,7 @@ async def _followed(
                     yield sent
                 if at == before:
                     break
+                await asyncio.sleep(0)  # all of this may be at hand: others have their turn
             if end:
                 yield event("end", end, at=max(at, 0))
                 return

@@ -103,8 +103,8 @@ class EventFeed:
             except TimeoutError:
                 continue
 
-    async def follow(self) -> int:
-        """Begin to follow; return the id of the newest event."""
+    async def follow(self) -> None:
+        """Begin to follow."""
         async with self._beginning:
             if not self.followers:
                 # Nobody has read on meanwhile: what is kept ends somewhere in the past.
@@ -112,7 +112,6 @@ class EventFeed:
                 self.seen = await self.call(self.store.last_event)
             self.followers += 1
         self.poke()
-        return self.seen
 
     def leave(self) -> None:
         """Follow no more."""
