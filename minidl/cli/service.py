@@ -84,7 +84,25 @@ def service(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Of the cluster's Jobs API, as http://head:8265; see RAY_AUTH_TOKEN.",
+            help="Of the cluster's Jobs API, as http://head:8265; its token is RAY_AUTH_TOKEN.",
+            rich_help_panel="Ray",
+        ),
+    ] = None,
+    ray_python: Annotated[
+        str,
+        typer.Option(
+            metavar="COMMAND",
+            help="What starts Python, with minidl, on the cluster's machines.",
+            rich_help_panel="Ray",
+        ),
+    ] = "python",
+    ray_storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Storage (fsspec) for jobs' files, as s3://bucket/jobs; by default the cluster "
+            "shares --data at the same path.",
+            rich_help_panel="Ray",
         ),
     ] = None,
     keep_days: Annotated[
@@ -140,8 +158,8 @@ def service(
             fail(f"`service` needs {error.name}: pip install 'minidl[service]'", 2)
         if tls_key is not None and tls_cert is None:
             fail("--tls-key needs --tls-cert", 2)
-        if (executor == "ray") != (ray_address is not None):
-            fail("--executor ray and --ray-address go together", 2)
+        if executor == "ray" and ray_address is None:
+            fail("--executor ray needs --ray-address", 2)
         settings = ServiceSettings(
             data=data.absolute(),
             database=db,
@@ -156,6 +174,8 @@ def service(
             data_roots=tuple(path.resolve() for path in data_root or _usual_root()),
             executor=executor,
             ray_address=ray_address,
+            ray_python=ray_python,
+            ray_storage=ray_storage,
             grace=grace,
             keep_days=keep_days,
             keep_bytes=None if keep_gib is None else int(keep_gib * 2**30),

@@ -141,11 +141,10 @@ def _scheduler(store: Store, settings: ServiceSettings) -> SchedulerThread:
     # Both: what a former service has placed is watched, wherever new attempts go.
     executors: dict[str, Executor] = {"local": LocalExecutor()}
     if settings.ray_address is not None:
-        from minidl.service.executors.ray import RayExecutor
-        from minidl.service.executors.ray_jobs import RayJobs
+        from minidl.service.executors.ray import ray_executor
 
-        executors["ray"] = RayExecutor(
-            RayJobs(settings.ray_address, token=os.environ.get("RAY_AUTH_TOKEN"))
+        executors["ray"] = ray_executor(
+            settings.ray_address, python=settings.ray_python, storage=settings.ray_storage
         )
     return SchedulerThread(Scheduler(store, executors, settings))
 

@@ -36,6 +36,11 @@ class ServiceSettings:
         Where trainings are tracked; None: nowhere.
     data_roots
         Directories that configs may name paths in.
+    executor
+        Where new attempts go: ``local``, or ``ray``.
+    ray_address, ray_python, ray_storage
+        Of a Ray cluster: the address of its Jobs API; the command that starts Python there; an
+        fsspec URL for the jobs' files, None where the cluster shares the data directory.
     grace
         Seconds between the request to stop and SIGKILL.
     keep_days, keep_bytes
@@ -56,6 +61,8 @@ class ServiceSettings:
     data_roots: tuple[Path, ...] = field(default=())
     executor: str = "local"
     ray_address: str | None = None
+    ray_python: str = "python"
+    ray_storage: str | None = None
     grace: float = 30.0
     keep_days: float | None = None
     keep_bytes: int | None = None
