@@ -23,6 +23,7 @@ from minidl.service.executors.local import LocalExecutor
 from minidl.service.scheduler import Scheduler
 from minidl.service.settings import ServiceSettings, make_durable_directory
 from minidl.service.store import Store
+from minidl.service.store.engine import parse
 
 #: Without a turn for so long, the scheduler is not called alive.
 STUCK_SECONDS = 60.0
@@ -82,9 +83,10 @@ def checked(settings: ServiceSettings) -> ServiceSettings:
     Raises
     ------
     ValueError
-        The address names no store that can be written to, or holds a password, which would reach
-        every run's files; or a data root and the service's own directory lie in each other.
+        An address is none, or that of MLflow holds a password, which would reach every run's
+        files; or a data root and the service's own directory lie in each other.
     """
+    parse(settings.database_url)
     for root in settings.data_roots:
         own = settings.data.resolve()
         if own.is_relative_to(root) or root.is_relative_to(own):
@@ -110,7 +112,8 @@ def run(settings: ServiceSettings, listener: socket.socket, how: Listening) -> N
     Raises
     ------
     ValueError
-        The database's address is none, or of one that a newer minidl has made.
+        The address of the database, or of a Ray cluster, is none; or a newer minidl has made the
+        database.
     StoreUnavailableError
         The database does not answer.
     """
@@ -118,9 +121,10 @@ def run(settings: ServiceSettings, listener: socket.socket, how: Listening) -> N
     from minidl.serving import server
 
     _prepare(settings)
+    executors = _executors(settings)
     with Store.open(settings.database_url, data=settings.data) as store:
         greet(settings, listener, how, store.ensure_admin())
-        scheduler = _scheduler(store, settings)
+        scheduler = SchedulerThread(Scheduler(store, executors, settings))
         app = create_app(store, settings, scheduler=scheduler, allowed_hosts=how.allowed_hosts)
         scheduler.start()
         try:
@@ -137,7 +141,7 @@ def run(settings: ServiceSettings, listener: socket.socket, how: Listening) -> N
             scheduler.join()
 
 
-def _scheduler(store: Store, settings: ServiceSettings) -> SchedulerThread:
+def _executors(settings: ServiceSettings) -> dict[str, Executor]:
     # Both: what a former service has placed is watched, wherever new attempts go.
     executors: dict[str, Executor] = {"local": LocalExecutor()}
     if settings.ray_address is not None:
@@ -146,7 +150,7 @@ def _scheduler(store: Store, settings: ServiceSettings) -> SchedulerThread:
         executors["ray"] = ray_executor(
             settings.ray_address, python=settings.ray_python, storage=settings.ray_storage
         )
-    return SchedulerThread(Scheduler(store, executors, settings))
+    return executors
 
 
 def _prepare(settings: ServiceSettings) -> None:
@@ -201,6 +205,4 @@ def is_loopback(address: str) -> bool:
 
 
 def _without_password(url: str) -> str:
-    from sqlalchemy import make_url
-
-    return make_url(url).render_as_string(hide_password=True)
+    return parse(url).render_as_string(hide_password=True)
