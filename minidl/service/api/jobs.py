@@ -194,7 +194,7 @@ Form = Literal["yaml", "json", "flat", "source"]
             "description": "YAML; JSON; or JSON with one dotted path a value, for comparing",
             "content": {
                 "application/json": {"schema": {"type": "object"}},
-                "application/yaml": {"schema": {"type": "string"}},
+                "application/yaml": {"schema": {}},
             },
         }
     },
