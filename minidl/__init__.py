@@ -6,6 +6,7 @@ to MLflow are imported where they are used.
 
 from typing import Any
 
+import minidl.threads  # noqa: F401 - before NumPy is imported
 from minidl import autograd, fft, linalg, ops, special
 from minidl.autograd import (
     checkpoint,

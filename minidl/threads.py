@@ -1,0 +1,79 @@
+"""How many threads BLAS may have in a container: as many as the control group's CPU quota.
+
+A container that is given two CPUs of sixty-four by a quota still sees sixty-four, and OpenBLAS
+starts a thread for each; they then wait for each other by spinning, and the quota is spent on that.
+So the quota is looked up before NumPy is imported, and told to BLAS by the variables that it reads.
+Whoever sets one of them decides.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+#: What the builds of BLAS that NumPy comes with read, once, when they are loaded.
+VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def _places(root: Path, group: str) -> Iterator[Path]:
+    """The directory of a group and of all above it; only the root's is there in a container."""
+    path = root / group.strip("/")
+    yield path
+    while path != root:
+        path = path.parent
+        yield path
+
+
+def _numbers(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _share(quota: str, period: str) -> float | None:
+    try:
+        return int(quota) / int(period) if int(quota) > 0 else None  # -1 and "max" are no limit
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def cpu_quota(
+    root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")
+) -> float | None:
+    """Return how many CPUs control groups (version 1 or 2) allow, or None for no limit."""
+    found: list[float] = []
+    for line in _numbers(groups):
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            for place in _places(root, group):
+                limits = _numbers(place / "cpu.max")
+                if len(limits) == 2 and (share := _share(*limits)):
+                    found.append(share)
+        elif "cpu" in controllers.split(","):
+            for place in _places(root / "cpu", group):
+                quota, period = (_numbers(place / f"cpu.cfs_{n}_us") for n in ("quota", "period"))
+                if quota and period and (share := _share(quota[0], period[0])):
+                    found.append(share)
+    return min(found, default=None)
+
+
+def cpus() -> int:
+    """Return the number of CPUs that this process may run on, by its affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def follow_quota(environment: MutableMapping[str, str], quota: float | None) -> None:
+    """Tell BLAS the quota, where it is below the number of CPUs and nobody has told it another."""
+    if quota is None or quota >= cpus() or any(name in environment for name in VARIABLES):
+        return
+    for name in VARIABLES:
+        environment[name] = str(max(1, int(quota)))
+
+
+if "numpy" not in sys.modules:  # else BLAS has been loaded, and has its threads
+    follow_quota(os.environ, cpu_quota())
