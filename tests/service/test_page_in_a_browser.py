@@ -22,6 +22,11 @@ def trained(backend: Backend) -> str:
     return backend.trained("a trained model", labels={"team": "vision"})
 
 
+def _chord(page: Page, held: str, key: str) -> None:
+    """Press a key while another is held."""
+    webdriver.ActionChains(page.driver).key_down(held).send_keys(key).key_up(held).perform()
+
+
 def test_a_token_opens_the_page(stranger: Page) -> None:
     stranger.expect("401")
     stranger.go("#/submit")
@@ -121,6 +126,13 @@ def test_mistakes_are_marked_where_they_are(page: Page) -> None:
     page.write_config(TINY)
     page.wait_for_text("#config-said", "valid")
     assert page.all(".gutter .wrong") == page.all(".problems li") == []
+    # Another config can be loaded, and that undone.
+    page.find(".begin select").send_keys("starter")
+    page.click(".begin button")
+    page.wait(lambda: "every section" in page.find("#config").get_property("value"), "the starter")
+    assert page.focused() == "config"
+    _chord(page, Keys.CONTROL, "z")
+    page.wait(lambda: page.find("#config").get_property("value") == TINY, "what was there before")
     page.find("#option-priority").send_keys("1000")
     page.find("#option-labels").send_keys("nonsense")
     page.click(".submit button.primary")
@@ -138,15 +150,11 @@ def test_all_of_a_submission_by_keyboard(page: Page) -> None:
     page.wait_for_text("#config-said", "valid")
     assert page.focused("tagName") == "H1"
     page.tab_to("#config")
-    webdriver.ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("a").key_up(
-        Keys.CONTROL
-    ).perform()
+    _chord(page, Keys.CONTROL, "a")
     # Tab indents, and a new line keeps the margin; Shift+Tab takes one step back.
     page.type("data: {type: MNISTSample, batch_size: 50, val_fraction: 0.9}", Keys.ENTER)
     page.type("model:", Keys.ENTER, Keys.TAB, "type: MLP", Keys.ENTER, "hidden: [8]", Keys.ENTER)
-    webdriver.ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(
-        Keys.SHIFT
-    ).perform()
+    _chord(page, Keys.SHIFT, Keys.TAB)
     page.type("optimizer: {type: SGD, lr: 0.1}", Keys.ENTER, "trainer: {epochs: 1}")
     text = page.find("#config").get_property("value")
     assert text.split("\n")[1:5] == [
@@ -233,6 +241,9 @@ def test_runs_are_compared(page: Page, trained: str) -> None:
     rows = [row.text for row in page.all("[aria-label='Differences of the configs'] tbody tr")]
     assert rows == ["optimizer.lr 0.01 0.005"]
     page.picture("compared")
+    drawing = page.find("[data-chart=loss] > svg")
+    webdriver.ActionChains(page.driver).move_to_element_with_offset(drawing, -100, 0).perform()
+    page.wait_for_text("[data-chart=loss] figcaption", r"step \d")
     # How curves are drawn can be changed.
     points = page.find("[data-chart=loss] polyline.run0").get_attribute("points")
     page.click(".controls input[type=checkbox]")
@@ -242,7 +253,6 @@ def test_runs_are_compared(page: Page, trained: str) -> None:
     page.wait_for_text(".controls output", "0.50")
     assert page.find("[data-chart=loss] polyline.faint").get_attribute("points") != ""
     page.find(".controls select").send_keys("time")
-    drawing = page.find("[data-chart=loss] > svg")
     page.wait(lambda: "time" in drawing.get_attribute("textContent"), "time below the chart")
     # And so can one job's config be compared with another's.
     page.go(f"#/jobs/{trained}/config?with={other}")

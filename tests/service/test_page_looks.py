@@ -192,6 +192,25 @@ def test_the_log_is_held_still_and_followed(page: Page, evil: str) -> None:
         log.write_bytes(kept)
 
 
+def test_a_hidden_page_holds_no_stream(page: Page) -> None:
+    """A browser has six connections to a host, for all of its tabs."""
+
+    def streams() -> float:
+        figures = page.backend.service.ask("GET", "/metrics").body.decode()
+        return float(re.search(r"^minidl_open_streams (\S+)", figures, re.MULTILINE)[1])
+
+    page.wait(lambda: streams() == 1, "what happens to jobs")
+    shown = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    page.wait(lambda: streams() == 0, "no stream")
+    job_id = page.backend.submit("seen later")
+    page.backend.cancel(job_id)
+    page.driver.close()
+    page.driver.switch_to.window(shown)
+    page.wait_for_text("tbody", "seen later")
+    page.wait(lambda: streams() == 1, "the stream again")
+
+
 def test_a_reader_is_offered_nothing_to_change(stranger: Page, evil: str) -> None:
     made = stranger.backend.service.ask("POST", "/v1/tokens", {"user": "eve", "role": "read"})
     token = made.data["token"]
@@ -238,6 +257,8 @@ def test_the_list_is_filtered_and_paged(page: Page) -> None:
 def test_what_is_not_there_is_told(page: Page) -> None:
     page.expect("404", "422")
     page.go("#/jobs/aaaaaaaaaaaaaaaa")
+    page.wait_for_text("main", "There is no such job")
+    page.go("#/jobs/NO-ID/log")
     page.wait_for_text("main", "There is no such job")
     page.go("#/compare?jobs=aaaaaaaaaaaaaaaa")
     page.wait_for_text("main", "Choose two jobs or more")

@@ -31,8 +31,8 @@ export function connectionLost() {
   let wait = 500;
   const probe = async () => {
     try {
-      const answer = await fetch("readyz", { cache: "no-store" });
-      if (!answer.ok) throw new Error(`not ready: ${answer.status}`);
+      const answer = await fetch("healthz", { cache: "no-store" });
+      if (!answer.ok) throw new Error(`it answers ${answer.status}`);
     } catch {
       wait = Math.min(wait * 1.5, 5000);
       setTimeout(probe, wait);
@@ -143,6 +143,8 @@ export function follow(path, on) {
     let wait = 250;
     while (!closed) {
       if (document.hidden) await visible();
+      if (lost) await back();
+      if (closed) return;
       const began = Date.now();
       try {
         await connect();
@@ -158,6 +160,9 @@ export function follow(path, on) {
   run();
   return { close };
 }
+
+const back = () =>
+  new Promise((done) => connection.addEventListener("back", done, { once: true }));
 
 const visible = () =>
   new Promise((done) => {

@@ -58,7 +58,7 @@ export class Chart {
     if (width === 0) return;
     const { log, smoothing, over } = this.#options;
     const curves = this.#curves.map((curve) => visible(curve, log, smoothing));
-    const ys = curves.flatMap((curve) => [curve.raw, curve.y].flatMap((y) => y));
+    const ys = curves.flatMap((curve) => (curve.raw === curve.y ? curve.y : curve.raw.concat(curve.y)));
     const yScale = scaleOf(ys, HEIGHT - EDGE.bottom, EDGE.top, { log });
     const texts = yScale.ticks.map((tick) => this.#tick(tick));
     const left = 14 + 7.2 * Math.max(3, ...texts.map((text) => text.length));

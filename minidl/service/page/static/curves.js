@@ -2,7 +2,7 @@
 // and val/loss share one), with what they are drawn by: logarithm, smoothing, steps or time.
 
 import { Chart } from "./chart.js";
-import { debounce, h, reconcile, say } from "./dom.js";
+import { h, reconcile, say } from "./dom.js";
 
 const PARTS = ["train", "val", "test"];
 const FIRST = ["loss", "accuracy"];
@@ -44,7 +44,8 @@ const rank = (name) => {
 /** Charts of the jobs in `runs`: a list of {label, measured}. One job has a colour for each part. */
 export class Curves {
   #charts = new Map();
-  #later = debounce(() => this.#draw(), 60);
+  #timer = 0;
+  #cost = 0;
 
   constructor(runs) {
     this.runs = runs;
@@ -65,17 +66,20 @@ export class Curves {
     this.#draw();
   }
 
-  /** Say that there are new points: they are drawn together. */
+  /** Say that there are new points: they are drawn together, and seldom where drawing takes long. */
   changed() {
-    this.#later();
+    this.#timer ||= setTimeout(() => this.#draw(), Math.max(80, 5 * this.#cost));
   }
 
   close() {
-    this.#later.cancel();
+    clearTimeout(this.#timer);
     for (const chart of this.#charts.values()) chart.close();
   }
 
   #draw() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const began = performance.now();
     const groups = new Map();
     this.runs.forEach((run, number) => {
       for (const [name, found] of run.measured.curves) {
@@ -97,6 +101,7 @@ export class Curves {
     reconcile(this.grid, names, (name) => name, make, () => {});
     const options = { log: this.log.checked, smoothing, over: this.over.value };
     for (const name of names) this.#charts.get(name).draw(groups.get(name), options);
+    this.#cost = performance.now() - began;
   }
 
   #curve(run, number, name, part, found) {

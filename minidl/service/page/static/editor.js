@@ -13,7 +13,7 @@ export class Editor {
   #problems = [];
   #leaving = false;
 
-  /** `changed(text)` is called at each change of the text. */
+  /** `changed(typed)` is called at each change of the text; typed: it was the user's. */
   constructor(changed) {
     this.changed = changed;
     this.gutter = h("div", { class: "gutter", "aria-hidden": "true" });
@@ -21,7 +21,7 @@ export class Editor {
     this.area = h("textarea", {
       id: "config", spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
       rows: "22", "aria-describedby": "config-keys config-said",
-      oninput: () => this.#edited(),
+      oninput: () => this.#edited(true),
       onscroll: () => this.#scrolled(),
       onkeydown: (event) => this.#key(event),
       onblur: () => { this.#leaving = false; },
@@ -43,7 +43,16 @@ export class Editor {
   set text(text) {
     this.area.value = text;
     this.area.scrollTop = 0;
-    this.#edited();
+    this.#edited(false);
+  }
+
+  /** Put another text in its place, so that the browser can undo it. */
+  replace(text) {
+    this.area.focus();
+    this.area.select();
+    insert(this.area, text);
+    this.area.setSelectionRange(0, 0);
+    this.area.scrollTop = 0;
   }
 
   /** Say that the config is well: what it is. */
@@ -80,9 +89,9 @@ export class Editor {
     this.area.scrollIntoView({ block: "nearest" });
   }
 
-  #edited() {
+  #edited(typed) {
     this.#render();
-    this.changed(this.text);
+    this.changed(typed);
   }
 
   #mark(problems) {

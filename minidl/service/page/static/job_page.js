@@ -72,13 +72,22 @@ export class JobPage {
 
   async #load() {
     clearTimeout(this.#timer);
+    const first = this.#job === null;
+    let failed = false;
     try {
       this.#take(await get(jobPath(this.id)));
+      if (first) shown(this.failure, false);
     } catch (error) {
-      if (error.status === 404) this.#gone("There is no such job; it may have been deleted.");
+      // 422: what stands in the address is no id at all.
+      if ([404, 422].includes(error.status)) this.#gone("There is no such job; it may have been deleted.");
+      failed = !(error.status < 500);
+      if (failed && first) {
+        say(this.failure, error.message);
+        shown(this.failure, true);
+      }
     }
     // Progress is no event: it is asked for.
-    if (!this.#closed && this.#job && !ended(this.#job)) this.#later();
+    if (!this.#closed && (failed || (this.#job && !ended(this.#job)))) this.#later();
   }
 
   #later() {

@@ -17,6 +17,7 @@ const chosen = new Map();
 export class JobsPage {
   title = "Jobs";
   #timer = 0;
+  #due = Infinity;
   #last = 0;
   #asked = 0;
   #closed = false;
@@ -58,6 +59,7 @@ export class JobsPage {
 
   close() {
     this.#closed = true;
+    this.#due = -Infinity;
     clearTimeout(this.#timer);
     this.live.removeEventListener("job", this.heard);
     this.live.removeEventListener("resync", this.heard);
@@ -95,15 +97,22 @@ export class JobsPage {
     this.go(query("#/jobs", values));
   }
 
-  /** Load again within a moment, however often it is asked for. */
+  /** Load again within a moment: once, however often it is asked for meanwhile. */
   #soon(wait = 150) {
+    const due = Math.max(Date.now() + wait, this.#last + 700);
+    if (due >= this.#due) return;
     clearTimeout(this.#timer);
-    const rest = Math.max(wait, 700 - (Date.now() - this.#last));
-    this.#timer = setTimeout(() => (document.hidden ? this.#soon(1000) : this.#load()), rest);
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      this.#due = Infinity;
+      if (document.hidden) this.#soon(1000);
+      else this.#load();
+    }, due - Date.now());
   }
 
   async #load() {
     clearTimeout(this.#timer);
+    this.#due = Infinity;
     this.#last = Date.now();
     const asked = (this.#asked += 1);
     const { q, state, kind, owner, label: wanted, cursor } = this.place;
@@ -119,6 +128,7 @@ export class JobsPage {
       if (this.#closed || asked !== this.#asked) return;
       say(this.failure, error.message);
       shown(this.failure, true);
+      if (!(error.status < 500)) this.#soon(3000);
     }
   }
 

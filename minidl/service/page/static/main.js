@@ -75,7 +75,10 @@ async function begin() {
     me = await get("v1/me");
   } catch (error) {
     // 401 has led to signing in; all else passes by itself.
-    if (error instanceof ApiError && error.status !== 401) setTimeout(begin, 2000);
+    if (error instanceof ApiError && error.status !== 401) {
+      main.replaceChildren(h("p", { class: "empty" }, `${error.message}; trying again …`));
+      setTimeout(begin, 2000);
+    }
     return;
   }
   account.replaceChildren(

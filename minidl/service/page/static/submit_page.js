@@ -15,38 +15,43 @@ export class SubmitPage {
   #key = null;
   #later = debounce(() => this.#validate(), 350);
   #filled = null;
+  #again = 0;
+  #closed = false;
 
   constructor(place, { go, live }) {
     Object.assign(this, { go, live });
     this.heading = h("h1", { tabindex: "-1" }, "Submit a job");
-    this.editor = new Editor(() => this.#edited());
-    this.begin = h("select", { onchange: () => this.#beginWith(this.begin.value) },
-      h("option", { value: "" }, "choose …"));
+    this.editor = new Editor((typed) => this.#edited(typed));
+    this.begin = h("select");
+    this.load = h("button", { type: "button", onclick: () => this.#beginWith(this.begin.value) }, "Load");
     this.failure = h("p", { class: "warning", role: "alert", hidden: true });
     this.button = h("button", { type: "submit", class: "primary" }, "Submit");
     this.options = options(() => this.#touched());
     this.form = h("form", { class: "submit", novalidate: true, onsubmit: (event) => this.#submit(event) },
       h("div", {},
         h("div", { class: "controls" },
-          h("label", { for: "config" }, "Config"), h("label", { class: "inline" }, "begin with ", this.begin)),
+          h("label", { for: "config" }, "Config"), 
+          h("span", { class: "begin" }, h("label", { class: "inline" }, "begin with ", this.begin), this.load)),
         this.editor.element),
       h("fieldset", {}, h("legend", {}, "How it is run"), ...Object.values(this.options).map(({ row }) => row),
         this.failure, h("div", { class: "buttons" }, this.button)));
     this.element = h("div", {}, this.heading, this.form);
-    this.again = () => this.#later();
-    live.addEventListener("resync", this.again);
+    this.resync = () => this.#later();
+    live.addEventListener("resync", this.resync);
+    this.#names();
     this.#fill(place);
   }
 
   close() {
+    this.#closed = true;
+    clearTimeout(this.#again);
     this.#later.cancel();
     this.#control?.abort();
-    this.live.removeEventListener("resync", this.again);
+    this.live.removeEventListener("resync", this.resync);
   }
 
   /** Begin with the draft, with another job's config, or with a config that comes along. */
   async #fill(place) {
-    this.#names();
     const draft = JSON.parse(sessionStorage.getItem(DRAFT) ?? "null");
     if (draft && (!place.from || draft.from === place.from)) {
       for (const [name, { field }] of Object.entries(this.options)) field.value = draft.options[name] ?? "";
@@ -56,10 +61,22 @@ export class SubmitPage {
     }
     try {
       if (place.from) await this.#fillFrom(place.from);
-      else await this.#beginWith(BEGIN);
+      else this.#put(await shippedConfig(BEGIN));
     } catch (error) {
       this.editor.waiting(error.message);
+      if (passing(error)) this.#retry(() => this.#fill(place));
     }
+  }
+
+  /** Do something again later, as long as the page is shown. */
+  #retry(act) {
+    clearTimeout(this.#again);
+    if (!this.#closed) this.#again = setTimeout(act, 3000);
+  }
+
+  /** Put a text into the editor, unless something has been written there meanwhile. */
+  #put(text) {
+    if (!this.#closed && this.editor.text === "") this.editor.text = text;
   }
 
   async #fillFrom(id) {
@@ -72,20 +89,20 @@ export class SubmitPage {
     timeout.field.value = job.timeout ? String(job.timeout) : "";
     retries.field.value = String(job.max_retries);
     this.#filled = id;
-    this.editor.text = text;
+    this.#put(text);
   }
 
   async #names() {
     const { configs } = await get("v1/configs").catch(() => ({ configs: [] }));
+    if (configs.length === 0 && !this.#closed) setTimeout(() => this.#closed || this.#names(), 3000);
+    shown(this.begin.closest(".begin"), configs.length > 0);
     this.begin.append(...configs.map(({ name, title }) =>
-      h("option", { value: name }, `${name}: ${title.length > 60 ? `${title.slice(0, 59)}…` : title}`)));
+      h("option", { value: name, selected: name === BEGIN }, `${name}: ${title.length > 60 ? `${title.slice(0, 59)}…` : title}`)));
   }
 
   async #beginWith(name) {
-    if (!name) return;
     try {
-      this.editor.text = await get(`v1/configs/${encodeURIComponent(name)}`, { as: "text" });
-      this.begin.value = "";
+      this.editor.replace(await shippedConfig(name));
     } catch (error) {
       this.editor.waiting(error.message);
     }
@@ -98,8 +115,9 @@ export class SubmitPage {
     sessionStorage.setItem(DRAFT, JSON.stringify({ text: this.editor.text, options: values, from: this.#filled }));
   }
 
-  #edited() {
-    this.#touched();
+  #edited(typed) {
+    if (typed) this.#touched();
+    this.#key = null;
     this.#control?.abort();
     this.#later();
   }
@@ -114,6 +132,7 @@ export class SubmitPage {
       if (error.name === "AbortError") return;
       if (error.status === 422) this.editor.refuse(error.problems, error.message);
       else this.editor.waiting(error.message);
+      if (passing(error)) this.#retry(() => this.#validate());
     }
   }
 
@@ -161,6 +180,11 @@ export class SubmitPage {
     return wrong === null ? body : null;
   }
 }
+
+const shippedConfig = (name) => get(`v1/configs/${encodeURIComponent(name)}`, { as: "text" });
+
+/** Whether what went wrong is no fault of the request's: the service, or its database, is away. */
+const passing = (error) => !(error.status < 500);
 
 /** Fields of how a job is run, each with what it becomes in the request, or an error in words. */
 function options(changed) {
