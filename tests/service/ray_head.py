@@ -32,6 +32,8 @@ RAY_MARKS = [
     ),
 ]
 START_SECONDS = 120
+#: Names the head's directory in the environment of all that is started by it.
+MARK = "MINIDL_TEST_RAY_HEAD"
 
 
 class RayHead:
@@ -102,13 +104,14 @@ class RayHead:
                 its_group = self._process is not None and os.getpgid(process.pid) == (
                     self._process.pid
                 )
-                if its_group or process.environ().get("RAY_AUTH_TOKEN") == self.token:
+                if its_group or process.environ().get(MARK) == str(self._folder):
                     found.append(process)
         return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
     def _environment(self) -> dict[str, str]:
         return {
             **tiny_jobs.environment(self._folder / "hidden"),
+            MARK: str(self._folder),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_DISABLE_DOCKER_CPU_WARNING": "1",

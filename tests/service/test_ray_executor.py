@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,16 @@ from executor_conformance import (
     NewExecutor,
     at_step,
     ended,
-    step_of,
 )
 from ray_head import RAY_MARKS, RayHead
 
 from minidl.service.executors.executor import (
     ExecutorUnavailableError,
     Observation,
-    read_record,
 )
 from minidl.service.executors.ray import RayExecutor
 from minidl.service.executors.ray_jobs import RayJobs
 from minidl.service.executors.stored_place import StoredPlace
-from minidl.service.policy import is_interruption
 
 pytest_plugins = ["ray_head"]
 pytestmark = [*RAY_MARKS, pytest.mark.slow]
@@ -133,28 +129,6 @@ class TestCluster:
             jobs.check()
         with closing(ray_head.jobs()) as jobs:
             assert int(jobs.check().partition(".")[0]) >= 2
-
-    def test_a_head_that_dies_and_comes_back(
-        self, new_ray: NewExecutor, ray_head: RayHead, directory: Path
-    ) -> None:
-        executor = new_ray()
-        spec = tiny_jobs.spec(directory, tiny_jobs.long())
-        handle = executor.start(spec)
-        at_step(executor, spec, handle, 2)
-        ray_head.kill_head()
-        with pytest.raises(ExecutorUnavailableError, match="does not answer"):
-            until(lambda: executor.observe(spec, handle), lambda seen: seen.end is not None)
-        with pytest.raises(ExecutorUnavailableError, match="does not answer"):
-            executor.stop(spec, handle, kill=False)
-        ray_head.start()
-        end = ended(new_ray(), spec, handle)
-        assert is_interruption(end.exit_status)
-
-        following = replace(spec, number=2, overrides=(f"trainer.max_steps={step_of(spec) + 3}",))
-        assert ended(executor, following, executor.start(following)).exit_status == 0
-        begun = read_record(following.files.begun)
-        assert begun is not None
-        assert begun["how"] == "resumed"
 
 
 def until(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:

@@ -213,6 +213,19 @@ def test_a_store_that_does_not_answer_is_told(tmp_path: Path) -> None:
             question()
 
 
+def test_a_store_that_does_not_answer_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    kind = shelf()
+    fsspec.register_implementation("shelf", kind, clobber=True)
+    place, spec = StoredPlace("shelf://b/k"), tiny_jobs.spec(tmp_path, {})
+    place.publish(spec)
+    kind.broken = True  # type: ignore[attr-defined]
+    with pytest.raises(ExecutorUnavailableError, match="503 slow down"):
+        place.at_work(spec)
+    kind.broken = False  # type: ignore[attr-defined]
+    with pytest.raises(ExecutorUnavailableError, match="503 slow down"):
+        place.fetch(spec, all_files=True)
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -361,10 +374,10 @@ def test_one_that_wakes_late_finds_that_it_was_given_up(machine: Machine) -> Non
     machine.until(spec, lambda: not machine.place.at_work(spec))
     following = replace(spec, number=2, overrides=(f"trainer.max_steps={step_of(spec) + 2}",))
     assert machine.start(following).wait(60) == 0
-    before = machine.place._job(spec).state_names()
+    before = StoredJob(machine.url, spec.job_id).state_names()
     os.killpg(process.pid, signal.SIGCONT)
     assert process.wait(60) == 3
-    assert machine.place._job(spec).state_names() == before
+    assert StoredJob(machine.url, spec.job_id).state_names() == before
     machine.place.fetch(following, all_files=True)
     assert following.files.read_end().exit_status == 0  # type: ignore[union-attr]
 

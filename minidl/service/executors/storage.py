@@ -55,6 +55,10 @@ class FencedError(RuntimeError):
     """A later attempt of the job has been published: this one counts no more."""
 
 
+class UnreachableError(ExecutorUnavailableError):
+    """The store does not answer."""
+
+
 class TornError(ExecutorUnavailableError):
     """A state is not whole after all."""
 
@@ -108,7 +112,7 @@ class StoredJob:
 
     Raises
     ------
-    ExecutorUnavailableError
+    UnreachableError
         In any method: the store does not answer.
     ValueError
         fsspec does not know such URLs, or lacks the package that does.
@@ -317,7 +321,7 @@ class StoredJob:
         except (FileNotFoundError, FileExistsError):
             raise
         except Exception as error:  # each store has errors of its own, of no common kind
-            raise ExecutorUnavailableError(
+            raise UnreachableError(
                 f"{self.where} cannot be reached: {type(error).__name__}: {error}"
             ) from error
 

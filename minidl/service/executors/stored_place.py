@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from minidl.service.executors.storage import (
     StateName,
     StoredJob,
     TornError,
+    UnreachableError,
     open_store,
 )
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks for what was pushed.
 FETCH_SECONDS = 2.0
+#: Seconds without a question after one that the store did not answer, which may have taken long.
+PAUSE_SECONDS = 15.0
 #: Seconds for which a lease must have stood still until its attempt is given up.
 GIVE_UP_SECONDS = LEASE_SECONDS + 15.0
 
@@ -68,11 +71,15 @@ class StoredPlace:
         self._give_up_seconds = give_up_seconds
         self._fetched: dict[str, tuple[float, StateName | None, bool]] = {}
         self._leases: dict[str, tuple[float, object]] = {}
+        self._silent_until, self._trouble = 0.0, ""
 
     def publish(self, spec: AttemptSpec) -> None:
         """Store what the attempt is to do, beside what the one before it has left."""
         spec.write()
-        job = self._job(spec)
+        with self._reached(spec) as job:
+            self._publish(job, spec)
+
+    def _publish(self, job: StoredJob, spec: AttemptSpec) -> None:
         if any(name.attempt == spec.number for name in job.state_names()):
             return  # by a service that was killed after it
         # From here on the attempts before are fenced, so none of them may be at work.
@@ -100,23 +107,20 @@ class StoredPlace:
         at, taken, whole = self._fetched.get(spec.job_id, (0.0, None, False))
         if not all_files and time.monotonic() - at < FETCH_SECONDS:
             return
-        job = self._job(spec)
-        names = job.state_names()
-        if names and (names[-1] != taken or (all_files and not whole)):
-            taken = self._take(job, spec, taken, all_files=all_files)
-            whole = all_files
+        with self._reached(spec) as job:
+            names = job.state_names()
+            if names and (names[-1] != taken or (all_files and not whole)):
+                taken = self._take(job, spec, taken, all_files=all_files)
+                whole = all_files
         self._fetched[spec.job_id] = (time.monotonic(), taken, whole)
 
     def at_work(self, spec: AttemptSpec) -> bool:
         """Whether the attempt's lease moves, or has stood still for a short time only."""
-        job = self._job(spec)
         key = f"{spec.job_id}/{spec.number}"
-        lease = job.lease(spec.number)
-        if lease is None:
-            claim = job.claimed(spec.number)
-            if claim is None or "written_off" in claim:
-                return False
-        elif lease.get("ended"):
+        with self._reached(spec) as job:
+            lease = job.lease(spec.number)
+            claim = job.claimed(spec.number) if lease is None else {}
+        if claim is None or "written_off" in claim or (lease or {}).get("ended"):
             return False
         since, before = self._leases.get(key, (time.monotonic(), lease))
         if lease != before:
@@ -126,16 +130,24 @@ class StoredPlace:
 
     def write_off(self, spec: AttemptSpec, end: End, *, unless_started: bool = False) -> bool:
         """Claim the attempt, so that nobody can; one that was claimed is fenced by the next."""
-        if not self._job(spec).claim(spec.number, written_off=end.error or True) and (
-            unless_started or self.at_work(spec)
-        ):
+        with self._reached(spec) as job:
+            claimed = job.claim(spec.number, written_off=end.error or True)
+        if not claimed and (unless_started or self.at_work(spec)):
             return False
         if not spec.files.end.exists():
             write_end(spec.files, end)
         return True
 
-    def _job(self, spec: AttemptSpec) -> StoredJob:
-        return StoredJob(self._url, spec.job_id, filesystem=self._filesystem)
+    @contextmanager
+    def _reached(self, spec: AttemptSpec) -> Iterator[StoredJob]:
+        """Ask the store, unless it has just not answered."""
+        if time.monotonic() < self._silent_until:
+            raise UnreachableError(self._trouble)
+        try:
+            yield StoredJob(self._url, spec.job_id, filesystem=self._filesystem)
+        except UnreachableError as error:
+            self._silent_until, self._trouble = time.monotonic() + PAUSE_SECONDS, str(error)
+            raise
 
     def _take(
         self, job: StoredJob, spec: AttemptSpec, taken: StateName | None, *, all_files: bool
