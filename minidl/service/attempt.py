@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lock-descriptor", type=int, help="the job's lock, held by who starts it")
     options = parser.parse_args(arguments)
     # Listening from here on: a SIGTERM between the parts must not end what can be ended truthfully.
-    with Interruption() as interruption:
+    with Interruption(patient=True) as interruption:
         spec = AttemptSpec.read(options.spec)
         try:
             descriptor = hold_lock(spec.files, options.lock_descriptor)

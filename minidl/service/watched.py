@@ -119,7 +119,7 @@ class Watched:
                 self.end = self.observation.end or End(None)
 
     def press(self) -> None:
-        """Tell an attempt to stop, once; and when its grace is over, end it."""
+        """Tell an attempt to stop; and when its grace is over, end it."""
         now = time.monotonic()
         if self.end is not None or now < self._silent_until:
             return

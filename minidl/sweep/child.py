@@ -16,6 +16,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from minidl.train.interruption import Interruption
+
 STDIN = 0
 
 
@@ -24,7 +26,8 @@ def main() -> int:
     job = json.loads(_first_line())
     # Raw reads: a daemon thread inside sys.stdin would hold its lock when the interpreter ends.
     threading.Thread(target=_end_with_the_worker, daemon=True).start()
-    return run(job)
+    with Interruption(patient=True):  # whoever tells the worker to stop may tell its trials too
+        return run(job)
 
 
 def run(job: dict[str, Any]) -> int:

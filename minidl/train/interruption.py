@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM: finish the step, write a checkpoint, end the run truthfully.
 
 The first signal only leaves a note that the trainer reads between steps, so weights and optimizer
-are never caught half updated. A second one interrupts at once.
+are never caught half updated. A second one interrupts at once; but not where it is a program that
+stops the training, and may say so twice (systemd signals all processes of a service, and the
+service then its own): for ending it at once a program has SIGKILL.
 """
 
 from __future__ import annotations
@@ -29,10 +31,16 @@ class Interruption:
     """Listens for the signals while it is entered; restores what was there before.
 
     Signals reach the main thread only: in another thread this listens to nothing. One that is
-    entered within another knows what the outer one has heard before.
+    entered within another knows what the outer one has heard before, and is as patient.
+
+    Parameters
+    ----------
+    patient
+        Take further SIGTERMs for the first one again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        self._patient = patient
         self._received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -41,8 +49,9 @@ class Interruption:
             for signum in EXIT_STATUS:
                 before = self._before[signum] = signal.signal(signum, self._receive)
                 outer = getattr(before, "__self__", None)
-                if isinstance(outer, Interruption) and self._received is None:
-                    self._received = outer._received
+                if isinstance(outer, Interruption):
+                    self._received = self._received or outer._received
+                    self._patient = self._patient or outer._patient
         return self
 
     def __exit__(
@@ -56,6 +65,8 @@ class Interruption:
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self._received is not None:
+            if self._patient and signum == signal.SIGTERM:
+                return
             raise KeyboardInterrupt
         self._received = signal.Signals(signum)
 

@@ -144,6 +144,18 @@ def test_signals_are_told_by_their_names(place: Place) -> None:
     assert "Segmentation fault" in spec.files.log.read_text(), "with the line where it was"
 
 
+def test_sigterm_from_elsewhere_too_spoils_no_checkpoint(place: Place) -> None:
+    """As from systemd, which signals all processes of a service, and the service then its own."""
+    executor, spec = place.executor(), place.spec("twice", tiny_jobs.long())
+    handle = executor.start(spec)
+    at_step(executor, spec, handle, 1)
+    os.kill(pid_of(spec), signal.SIGTERM)
+    for each in (executor, place.executor()):
+        each.stop(spec, handle, kill=False)
+    assert ended(executor, spec, handle).exit_status == 75
+    assert "interrupted again" not in spec.files.log.read_text()
+
+
 def test_what_was_killed_is_gone_on_with_to_the_same_bytes(place: Place) -> None:
     data = tiny_jobs.resolved(steps=40)
     executor, spec = place.executor(), place.spec("same", data)

@@ -65,6 +65,18 @@ def test_what_the_outer_one_has_heard_the_inner_one_knows() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_a_patient_one_hears_sigterm_as_often_as_it_is_said() -> None:
+    with Interruption(patient=True) as outer:
+        with Interruption() as inner:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(Interrupted, match="SIGTERM"):
+                inner.check()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        outer.check()
+
+
 def test_in_another_thread_it_listens_to_nothing() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen = []

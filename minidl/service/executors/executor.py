@@ -170,8 +170,7 @@ class Executor(Protocol):
     def stop(self, spec: AttemptSpec, handle: str | None, *, kill: bool) -> None:
         """Tell all processes of an attempt to write a checkpoint and end; or end them at once.
 
-        What it has been told already is not told again: a second SIGTERM would spoil the
-        checkpoint that the first has asked for.
+        Called again and again until the attempt has ended.
         """
         ...
 

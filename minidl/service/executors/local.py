@@ -42,6 +42,8 @@ MARK = "MINIDL_ATTEMPT"
 PRIVATE = ("MLFLOW_RUN_ID", "MINIDL_SERVICE_TOKEN", "RAY_AUTH_TOKEN")
 #: How long a lock is asked for again: somebody may be looking at it.
 GLANCE_SECONDS = 0.5
+#: Between two SIGTERMs.
+TELL_SECONDS = 2.0
 
 
 class LocalExecutor:
@@ -64,7 +66,7 @@ class LocalExecutor:
         given = os.environ if environment is None else environment
         self._environment = {name: text for name, text in given.items() if name not in PRIVATE}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._told: set[str] = set()
+        self._tell_again: dict[str, float] = {}
 
     # ---- beginning ----------------------------------------------------------------------------
 
@@ -148,28 +150,28 @@ class LocalExecutor:
         except OSError as error:
             raise ExecutorUnavailableError(f"{files.lock} cannot be asked: {error}") from error
         self._processes.pop(_mark(spec), None)
-        self._told.discard(_mark(spec))
+        self._tell_again.pop(_mark(spec), None)
         return observation
 
     # ---- stopping -----------------------------------------------------------------------------
 
     def stop(self, spec: AttemptSpec, handle: str | None, *, kill: bool) -> None:
-        """Send SIGTERM to the attempt's process group, once; or SIGKILL to all that is left."""
+        """Send SIGTERM to the attempt's process group, or SIGKILL to all that is left of it.
+
+        An attempt that hears SIGTERM again takes it for the same one, so it may be said again, by
+        this service or the next, to one that was not listening yet.
+        """
         if self.observe(spec, handle).state not in ("waiting", "running"):
             return
         if kill:
             for pid in self._all(spec):
                 _signal_group(pid, signal.SIGKILL)
             return
-        leader = self._leader(spec)
-        if leader is None or _mark(spec) in self._told or spec.files.stop.exists():
-            return
-        # Written first: another service must not tell it again, which would end it at once. Where
-        # this one dies in between, the attempt is ended by SIGKILL when its grace is over.
-        with suppress(OSError):  # on a full disk this service has to remember it
-            write_record(spec.files.stop, {"asked": time.time(), "pid": leader})
-        self._told.add(_mark(spec))
-        _signal_group(leader, signal.SIGTERM)
+        now, mark = time.monotonic(), _mark(spec)
+        leader = self._leader(spec) if now >= self._tell_again.get(mark, 0.0) else None
+        if leader is not None:
+            self._tell_again[mark] = now + TELL_SECONDS
+            _signal_group(leader, signal.SIGTERM)
 
     def _leader(self, spec: AttemptSpec) -> int | None:
         """Return the pid of the attempt's own process; None where it is not there yet, or gone."""
