@@ -243,6 +243,11 @@ def _check_storage(plan: Plan, *, given: str | None) -> None:
     raise _problem(plan.config, ("sweep", "storage"), message)
 
 
+def trial_directory(sweep: Path, number: int) -> Path:
+    """Return the run directory of a sweep's trial."""
+    return sweep / f"trial-{number:04d}"
+
+
 def checked_variants(
     config: Config, dimensions: Sequence[Dimension]
 ) -> list[tuple[Dimension, Node, Config]]:

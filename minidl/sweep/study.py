@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.sweep.dimensions import Stored
-from minidl.sweep.plan import Plan
+from minidl.sweep.plan import Plan, trial_directory
 from minidl.sweep.samplers import pruner, sampler
 from minidl.sweep.turns import TrialLock, Turns, address, sqlite_file
 from minidl.train.config import ConfigError, Problem
@@ -254,7 +254,7 @@ class SweepStudy:
         return optuna.Trial(self.study, trial_id)
 
     def _directory(self, number: int) -> Path:
-        return self.plan.directory / f"trial-{number:04d}"
+        return trial_directory(self.plan.directory, number)
 
     # ---- working on it ------------------------------------------------------------------------
 

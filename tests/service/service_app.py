@@ -76,13 +76,20 @@ class ServiceApp:
         files.run.mkdir(parents=True, exist_ok=True)
         return files
 
-    def end(self, job_id: str, state: JobState = JobState.SUCCEEDED) -> None:
+    def end(
+        self,
+        job_id: str,
+        state: JobState = JobState.SUCCEEDED,
+        *,
+        result: dict[str, Any] | None = None,
+    ) -> None:
         """Bring a job to its end, as a scheduler does."""
         leadership = self.store.lead("test")
         assert leadership is not None
         with leadership:
             attempt = leadership.begin_attempt(job_id, executor="local", host="here")
             attempt = leadership.placed(attempt, "handle")
+            leadership.note(job_id, result=result)
             leadership.end_attempt(attempt, state=AttemptState(state), job_state=state)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -9,12 +11,14 @@ from fastapi.responses import Response
 from pydantic_core import to_json
 
 from minidl.service.api.documents import JobId
-from minidl.service.api.files import run_of
-from minidl.service.api.parts import PartsOf
+from minidl.service.api.parts import Parts, PartsOf
 from minidl.service.api.problems import told
 from minidl.service.api.security import Reader
+from minidl.service.records import Job
+from minidl.service.states import JobKind
 from minidl.serving.answering import Answerer
 from minidl.serving.bodies import PICTURE_TYPES, media_type
+from minidl.sweep.plan import trial_directory
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -72,21 +76,31 @@ Alias = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 )
 async def signature(job_id: JobId, record: Reader, parts: PartsOf) -> dict[str, Any]:
     """Return shapes, classes, and which model it is."""
-    answerer = await parts.models.of_job(job_id, await run_of(parts, job_id))
+    answerer = await parts.models.of_job(job_id, await _best_run(parts, job_id))
     return answerer.served.signature()
 
 
 @router.post(
     "/jobs/{job_id}/predict",
-    summary="Ask the best model of a job so far",
+    summary="Ask the best model of a job so far, or of a sweep that has ended",
     response_class=Response,
     responses=told(404, 409, 413, 415, 422) | _ANSWER,
     openapi_extra=_BODY,
 )
 async def predict(request: Request, job_id: JobId, record: Reader, parts: PartsOf) -> Response:
     """Return what it says of samples in JSON, or of a picture."""
-    run = await run_of(parts, job_id)
+    run = await _best_run(parts, job_id)
     return await _predictions(request, await parts.models.of_job(job_id, run))
+
+
+async def _best_run(parts: Parts, job_id: str) -> Path:
+    """Return the run directory of a job; of a sweep that has ended, that of its best trial."""
+    job: Job = await parts.call(parts.store.job, job_id)
+    run = parts.settings.files(job_id).run
+    best = job.result.get("best")
+    if job.kind is JobKind.SWEEP and isinstance(best, Mapping):
+        return trial_directory(run, int(best["number"]))
+    return run
 
 
 @router.post(
