@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from page_browser import TINY, Backend, Page, needs_browser
@@ -166,8 +167,6 @@ def test_every_control_has_a_name_and_a_focus_that_is_seen(page: Page, evil: str
 def test_the_log_is_held_still_and_followed(page: Page, evil: str) -> None:
     page.go(f"#/jobs/{evil}/log")
     page.wait_for_text(".controls", "The log is complete")
-    log = page.backend.data / "jobs" / evil / "log.txt"
-    kept = log.read_bytes()
     try:
         job_id = page.backend.submit("logs", TINY.replace("epochs: 3", "epochs: 100000"))
         page.go(f"#/jobs/{job_id}/log")
@@ -189,6 +188,27 @@ def test_the_log_is_held_still_and_followed(page: Page, evil: str) -> None:
         page.wait_for_text(".controls button", "Follow")
     finally:
         page.backend.cancel(job_id)
+
+
+def test_of_a_long_log_the_end_is_shown_and_all_is_saved(
+    page: Page, sweep: str, tmp_path: Path
+) -> None:
+    log = page.backend.data / "jobs" / sweep / "log.txt"
+    kept = log.read_bytes()
+    lines = "".join(f"line {number} of µ and ü{'.' * 80}\n" for number in range(60_000))
+    log.write_bytes(kept + lines.encode())
+    try:
+        page.go(f"#/jobs/{sweep}/log")
+        page.wait_for_text(".controls", "The log is complete")
+        assert "line 59999 " in page.text(".log")
+        assert "line 1 " not in page.text(".log")
+        place = {"behavior": "allow", "downloadPath": str(tmp_path)}
+        page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", place)
+        page.click(".controls button:not([aria-pressed])")
+        saved = tmp_path / f"{sweep}.log.txt"
+        page.wait(lambda: saved.exists() and saved.stat().st_size == log.stat().st_size, "it all")
+        assert saved.read_bytes() == log.read_bytes()
+    finally:
         log.write_bytes(kept)
 
 

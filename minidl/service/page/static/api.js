@@ -53,10 +53,12 @@ export async function ask(method, path, { body, headers = {}, signal, as = "json
     options.headers["Content-Type"] = "application/json";
   }
   let answer;
-  let text;
+  let text = "";
+  let blob = null;
   try {
     answer = await fetch(path, options);
-    text = await answer.text();
+    if (as === "blob" && answer.ok) blob = await answer.blob();
+    else text = await answer.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     connectionLost();
@@ -67,7 +69,7 @@ export async function ask(method, path, { body, headers = {}, signal, as = "json
     throw new ApiError(answer.status, parsed(text));
   }
   if (as === "text") return text;
-  if (as === "answer") return { text, headers: answer.headers };
+  if (as === "blob") return { blob, headers: answer.headers };
   return text ? JSON.parse(text) : null;
 }
 

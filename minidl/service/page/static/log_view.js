@@ -2,12 +2,14 @@
 // or the button, holds it still, and what comes then waits. Only the last part of a long log is
 // shown: all of it can be downloaded.
 
-import { follow, jobPath, query } from "./api.js";
-import { h, say } from "./dom.js";
+import { follow, get, jobPath, query } from "./api.js";
+import { h, say, shown } from "./dom.js";
 import { plural } from "./format.js";
 
 /** Bytes of a long log that are shown at first. */
 const TAIL = 256 * 1024;
+/** Bytes that are asked for at once when all of it is saved. */
+const PIECE = 4 * 1024 * 1024;
 /** Lines that are kept on the page. */
 const KEPT = 5000;
 
@@ -25,16 +27,16 @@ export class LogView {
   #stream = null;
 
   constructor(id) {
+    this.id = id;
     this.output = h("pre", {
       class: "log", tabindex: "0", role: "log", "aria-label": "Log", "aria-live": "off",
       onscroll: () => this.#scrolled(),
     });
     this.button = h("button", { type: "button", "aria-pressed": "true", onclick: () => this.#toggle() });
     this.state = h("span", { class: "quiet", role: "status" });
-    const all = query(jobPath(id, "log"), {});
     this.element = h("div", {},
       h("div", { class: "controls" }, this.button,
-        h("a", { href: all, download: `${id}.log.txt` }, "Download"), this.state),
+        h("button", { type: "button", onclick: () => this.#download() }, "Download"), this.state),
       this.output);
     this.#show();
     this.#stream = follow(query(jobPath(id, "log/stream"), { offset: -TAIL }), {
@@ -52,6 +54,28 @@ export class LogView {
     if (this.#waiting !== "" && !this.#waiting.endsWith("\n")) this.#take("\n");
     const nothing = this.output.textContent === "" && this.#waiting === "";
     say(this.state, nothing ? "Nothing was written." : "The log is complete.");
+    if (this.#following) shown(this.button, false);
+  }
+
+  /** Save all of the log, of which the service sends so much at once. */
+  async #download() {
+    const pieces = [];
+    try {
+      for (let offset = 0, more = true; more;) {
+        const path = query(jobPath(this.id, "log"), { offset, limit: PIECE });
+        const { blob, headers } = await get(path, { as: "blob" });
+        pieces.push(blob);
+        const next = Number(headers.get("X-Next-Offset"));
+        more = next > offset;
+        offset = next;
+      }
+    } catch (error) {
+      say(this.state, error.message);
+      return;
+    }
+    const address = URL.createObjectURL(new Blob(pieces, { type: "text/plain" }));
+    h("a", { href: address, download: `${this.id}.log.txt` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
   }
 
   #take(text) {
