@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl import ops
+from minidl.autograd.arrays import is_device
 from minidl.autograd.primitive import Box
 from minidl.ops.arithmetic import minus, over, plus
+from minidl.ops.devices import to_device
 from minidl.ops.reduce import Dim
 
 if TYPE_CHECKING:
@@ -161,11 +163,41 @@ class Methods(Box):
         """Return `minidl.polygamma` of order ``n``."""
         return ops.polygamma(n, self)
 
-    def to(self, dtype: DTypeLike) -> Any:
+    def to(
+        self,
+        target: DTypeLike | None = None,
+        *,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
+    ) -> Any:
+        """Return the elements in another dtype (`minidl.cast`), on another device, or both.
+
+        Parameters
+        ----------
+        target
+            A dtype, or a device by its name: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+
+        Raises
+        ------
+        ValueError
+            There is no such name of a device.
+        RuntimeError
+            The device is not there; the message says what to install.
+        """
+        if is_device(target):
+            device = str(target)
+        elif target is not None:
+            dtype = target
+        found = self if dtype is None or self.dtype == dtype else ops.cast(self, dtype)
+        return found if device is None else to_device(found, device)
+
+    def astype(self, dtype: DTypeLike) -> Any:
         """Return `minidl.cast`: the elements in another dtype."""
         return self if self.dtype == dtype else ops.cast(self, dtype)
 
-    astype = to
+    def cpu(self) -> Tensor:
+        """Return the elements on the host."""
+        return to_device(self, "cpu")
 
     def float(self) -> Tensor:
         """Return the elements as float32."""

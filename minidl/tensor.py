@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl import numpy_protocols, ops
-from minidl.autograd import backward, recording, reverse
-from minidl.autograd.primitive import Array, Box, constant, plain
+from minidl.autograd import arrays, backward, recording, reverse
+from minidl.autograd.primitive import Array, Box, bottom, constant, place_of, plain
+from minidl.autograd.primitive import ones_like as ones_like_value
+from minidl.autograd.primitive import zeros_like as zeros_like_value
 from minidl.autograd.reverse import EAGER, Leaf, RemovableHandle
 from minidl.methods import Methods
 from minidl.ops.shape import unpack
@@ -47,9 +49,9 @@ def _as_value(data: Any, dtype: DTypeLike | None) -> Array:
                 "Tensor: the data would lose their derivative; use clone() to keep it, or "
                 "detach() if a constant is meant"
             )
-        data = plain(data, "Tensor()")
-    if isinstance(data, (np.ndarray, np.generic)):
-        array = np.asarray(data, dtype=dtype)
+        data = bottom(data, "Tensor()")
+    if isinstance(data, (np.ndarray, np.generic)) or type(data) in arrays.others:
+        array = arrays.asarray(data, dtype)
     else:
         if isinstance(data, (list, tuple)) and any(isinstance(part, Box) for part in data):
             if any(isinstance(part, Box) and part.trace is not None for part in data):
@@ -123,6 +125,11 @@ class Tensor(Methods):
         dtype: np.dtype[Any] = self.value.dtype
         return dtype
 
+    @property
+    def device(self) -> str:
+        """Where the elements lie: ``"cpu"``, or ``"cuda:0"``."""
+        return arrays.device_of(place_of(self))
+
     def size(self, dim: int | None = None) -> Any:
         """Return the shape, or the length of axis ``dim``."""
         return self.shape if dim is None else self.shape[dim]
@@ -146,7 +153,7 @@ class Tensor(Methods):
     def __repr__(self) -> str:
         if recording.open_recordings:
             recording.refuse("its repr")
-        array = np.asarray(_bottom(self))
+        array = arrays.host(_bottom(self))
         text = np.array2string(array, separator=", ", prefix="tensor(")
         notes = "" if array.dtype in (np.float32, np.int64, np.bool_) else f", dtype={array.dtype}"
         if self.level is not EAGER:
@@ -295,7 +302,7 @@ class Tensor(Methods):
     # ---- out of the graph ------------------------------------------------------------------
 
     def numpy(self) -> Array:
-        """Return the ndarray, sharing memory.
+        """Return the ndarray, sharing memory; of a Tensor on a device a copy on the host.
 
         Raises
         ------
@@ -311,7 +318,7 @@ class Tensor(Methods):
         if recording.open_recordings:
             recording.refuse("numpy()")
         value = self.level.one_value(self.value, "numpy()")
-        return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+        return value.numpy() if isinstance(value, Tensor) else arrays.host(value)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         array = self.numpy()
@@ -395,7 +402,7 @@ def _bottom(value: Any) -> Any:
 
 
 def _overwrite(tensor: Tensor, source: Any) -> None:
-    tensor.value[...] = plain(source, "copy_()")
+    tensor.value[...] = arrays.like(bottom(source, "copy_()"), tensor.value)
     if tensor.trace is not None:
         tensor.trace.touch()
 
@@ -409,7 +416,7 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
     >>> minidl.tensor([[1, 2], [3, 4]]).sum(0)
     tensor([4, 6])
     """
-    return Tensor(np.array(_as_value(data, dtype)), requires_grad)
+    return Tensor(arrays.copied(_as_value(data, dtype)), requires_grad)
 
 
 def from_numpy(array: Array) -> Tensor:
@@ -450,9 +457,9 @@ def arange(*bounds: Any, dtype: DTypeLike | None = None) -> Tensor:
 
 def zeros_like(x: Any) -> Tensor:
     """Return zeros of the shape and dtype of ``x``."""
-    return Tensor(np.zeros(x.shape, x.dtype))
+    return Tensor(zeros_like_value(x))
 
 
 def ones_like(x: Any) -> Tensor:
     """Return ones of the shape and dtype of ``x``."""
-    return Tensor(np.ones(x.shape, x.dtype))
+    return Tensor(ones_like_value(x))

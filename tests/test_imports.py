@@ -25,6 +25,7 @@ HEAVY = [
     "scipy",
     "safetensors",
     "torch",
+    "cupy",
     "PIL",
     "onnx",
     "psutil",
@@ -41,7 +42,7 @@ HEAVY = [
 ARROWS: dict[str, set[str]] = {
     "autograd": set(),
     "arguments": set(),
-    "kernels": {"autograd.primitive"},  # the Array type
+    "kernels": {"autograd.primitive", "autograd.arrays"},  # what an array is
     "ops": {"autograd", "kernels"},
     "numpy_functions": {"ops"},
     "numpy_protocols": {"numpy_functions", "ops", "autograd"},

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import arrays
+
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 #: How many `detect_anomaly` blocks are open in all threads: 0 spares each operation the lookup.
@@ -81,7 +83,7 @@ def _bottom(value: Any) -> Any:
 
 
 def _finite(value: Any) -> bool:
-    array = np.asarray(_bottom(value))
+    array = arrays.asarray(_bottom(value))
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
 
@@ -95,7 +97,7 @@ def check(name: str, what: str, result: Any, sources: Iterable[Any], line: str |
     """
     if _finite(result) or not all(_finite(source) for source in sources if source is not None):
         return
-    array = np.asarray(_bottom(result))
+    array = arrays.asarray(_bottom(result))
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     raise FloatingPointError(
         f"{name} made {array[place]!s} at element {place} of its {what}, of shape {array.shape}; "

@@ -19,8 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd import anomaly, recording
-from minidl.autograd.primitive import Box, Level, Primitive, Together, as_array, box, no_grad
+from minidl.autograd import anomaly, arrays, recording
+from minidl.autograd.primitive import (
+    Box,
+    Level,
+    Primitive,
+    Together,
+    as_array,
+    box,
+    no_grad,
+    ones_like,
+    zeros_like,
+)
 from minidl.autograd.reverse import EAGER, Hooks, Leaf, Node
 
 Cotangents = dict[Node | Leaf, tuple[Any, bool]]
@@ -321,7 +331,7 @@ def gradients(
             share = conjugate(found[tensor.trace][0])
             results.append(share if isinstance(share, Box) else box(share, EAGER, None))
         elif materialize_grads:
-            results.append(box(np.zeros(tensor.value.shape, tensor.value.dtype), EAGER, None))
+            results.append(box(zeros_like(tensor.value), EAGER, None))
         elif allow_unused:
             results.append(None)
         else:
@@ -368,11 +378,12 @@ def _seed(caller: str, root: Any, gradient: Any, create_graph: bool) -> Any:
                 f"{caller} on a Tensor of shape {root.value.shape} needs a gradient of that "
                 "shape; only a single number has an obvious one (1.0)"
             )
-        gradient = np.ones(root.value.shape, root.value.dtype)
+        gradient = ones_like(root.value)
+        return conjugate(box(gradient, EAGER, None) if create_graph else gradient)
     if isinstance(gradient, Box) and not create_graph:
         gradient = gradient.value
     if not isinstance(gradient, Box):
-        gradient = np.asarray(gradient, dtype=root.value.dtype)
+        gradient = arrays.like(arrays.asarray(gradient, root.value.dtype), root.value)
     if gradient.shape != root.value.shape:
         raise RuntimeError(
             f"{caller}: the gradient has shape {gradient.shape}, the Tensor {root.value.shape}"

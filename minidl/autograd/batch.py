@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import asarray
 from minidl.autograd.primitive import Box, Examples, Level, Primitive, as_array, box, clock
 from minidl.autograd.tree import leaves, tree_map
 
@@ -176,7 +177,7 @@ def _chunk(args: Sequence[Any], axes: list[Any], start: int, length: int) -> lis
     def cut(value: Any, axis: Any) -> Any:
         if axis is _SAME:
             return value
-        value = value if isinstance(value, Box) else np.asarray(value)
+        value = value if isinstance(value, Box) else asarray(value)
         before = axis % len(value.shape)
         return value[(slice(None),) * before + (slice(start, start + length),)]
 
@@ -191,7 +192,7 @@ def _run(
     def lift(value: Any, axis: Any) -> Any:
         if axis is _SAME:
             return value
-        value = value if isinstance(value, Box) else np.asarray(value)
+        value = value if isinstance(value, Box) else asarray(value)
         return box(_moved(value, axis, 0), level, None)
 
     try:

@@ -27,6 +27,7 @@ from minidl.autograd.primitive import (
     Level,
     Primitive,
     Together,
+    beside,
     box,
     clock,
     recording_floor,
@@ -147,7 +148,7 @@ class _Segment:
                 targets=set(frontier),
             )
             zeros = {
-                i: np.zeros(parent.shape, parent.dtype)
+                i: beside(np.zeros(parent.shape, parent.dtype), g)
                 for i, parent in edges
                 if parent not in found
             }

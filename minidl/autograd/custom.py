@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import recording
+from minidl.autograd.arrays import others
 from minidl.autograd.backward import conjugate, unwrapped
 from minidl.autograd.batch import BatchLevel, vmap
 from minidl.autograd.forward import ForwardLevel
@@ -27,6 +28,7 @@ from minidl.autograd.primitive import (
     box,
     no_grad,
     recording_floor,
+    zeros_like,
 )
 from minidl.autograd.reverse import EAGER, Leaf, Node, ReverseLevel, record
 from minidl.autograd.transforms import vjp
@@ -51,13 +53,17 @@ def _lowered(args: Any, level: Level) -> Any:
 
 def _tensor(value: Any, level: Level) -> Any:
     """Give the user's code a Tensor in eager code; inside a transform of arrays, arrays."""
-    wrap = level is EAGER and isinstance(value, np.ndarray)
+    wrap = level is EAGER and (isinstance(value, np.ndarray) or type(value) in others)
     return box(value, EAGER, None) if wrap else value
 
 
 def _arrays(tree: Any) -> Any:
     """Take what the user's code returned out of constant Tensors."""
     return tree_map(lambda value: as_array(unwrapped(value)), tree)
+
+
+def _no_tangent(arg: Any) -> Any:
+    return zeros_like(arg) if hasattr(arg, "dtype") else np.zeros(np.shape(arg))
 
 
 class _Custom:
@@ -139,9 +145,7 @@ def _record_tree(
     def rule(g: Any, node: Node, wanted: Iterable[Any], record_at: Level | None) -> dict[int, Any]:
         parts = iter(_apart(g, floats) if several else [g])
         cotangents = tree_map(
-            lambda part: (
-                next(parts) if part.dtype.kind in "fc" else np.zeros(part.shape, part.dtype)
-            ),
+            lambda part: next(parts) if part.dtype.kind in "fc" else zeros_like(part),
             result,
         )
         shares = pull(cotangents, node, record_at)
@@ -253,7 +257,7 @@ class custom_vjp(_Custom):  # noqa: N801 - a decorator, used like a function
         flat: list[Any] = []
         for number, (share, arg) in enumerate(zip(shares, args, strict=True)):
             parts = list(leaves(arg))
-            given = [np.zeros(p.shape, p.dtype) for p in parts] if share is None else leaves(share)
+            given = [zeros_like(p) for p in parts] if share is None else leaves(share)
             for part, g in zip(parts, given, strict=True):
                 g = as_array(unwrapped(g))
                 if g.shape != np.shape(part):
@@ -343,7 +347,7 @@ class custom_jvp(_Custom):  # noqa: N801 - a decorator, used like a function
         def tangent(arg: Any) -> Any:
             if isinstance(arg, Box) and arg.level is level:
                 return arg.trace
-            return np.zeros(np.shape(arg), getattr(arg, "dtype", float))
+            return _no_tangent(arg)
 
         tangents = _lowered(tree_map(tangent, args), level)
         out, pushed = self.pushed(_lowered(args, level), tangents)
@@ -368,7 +372,7 @@ class custom_jvp(_Custom):  # noqa: N801 - a decorator, used like a function
 
         def pull(cotangents: Any, node: Node, record_at: Level | None) -> Sequence[Any]:
             primals = args if record_at is not None else _lowered(args, level)
-            zeros = tree_map(lambda x: np.zeros(np.shape(x), getattr(x, "dtype", float)), args)
+            zeros = tree_map(_no_tangent, args)
             _, transposed = vjp(lambda *ts: self.pushed(primals, ts)[1], *zeros)
             wanted = tree_map(conjugate, cotangents)
             return [conjugate(g) for g in leaves(transposed(wanted))]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import anomaly
+from minidl.autograd.arrays import others
 from minidl.autograd.primitive import (
     Box,
     Level,
@@ -19,6 +20,8 @@ from minidl.autograd.primitive import (
     box,
     linear,
     recording_floor,
+    together,
+    zeros_like,
 )
 
 
@@ -36,15 +39,15 @@ class ForwardLevel(Level):
             if isinstance(arg, Box) and arg.level is self:
                 values[i] = arg.value
                 tangents.append((i, arg.trace))
+        if others:
+            values = together(values) or values
         out = as_array(primitive(*values, **params))
         rules = primitive.jvp
         if rules is None or recording_floor.get() > self.serial:
             return out
         if callable(rules):
             given = dict(tangents)
-            parts = [
-                given[i] if i in given else np.zeros(v.shape, v.dtype) for i, v in enumerate(values)
-            ]
+            parts = [given[i] if i in given else zeros_like(v) for i, v in enumerate(values)]
             return box(out, self, fit(primitive(*parts, **params), out, primitive))
         watching = anomaly.watching()
         total = None

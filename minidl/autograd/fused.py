@@ -3,7 +3,7 @@
 A fused operation is faster than its parts: fewer passes over memory, fewer records. Written by
 hand, though, it would want a rule for every argument in both modes, and for the derivative of each
 rule again. So it is given twice: by kernels on ndarrays (its value, and the gradient of each
-argument), which run where there are arrays, and as a composition of other operations, from which
+argument), which run on ndarrays, and as a composition of other operations, from which
 the engine makes everything else: forward mode, and derivatives of the gradients, to any order.
 """
 
@@ -31,7 +31,8 @@ def fused(
     Parameters
     ----------
     value
-        ``(*args, **params)`` on ndarrays.
+        ``(*args, **params)`` on ndarrays. It raises TypeError for arrays of a device, unless it can
+        do with them; they are given to ``composed``.
     composed
         The same in differentiable operations.
     gradients
@@ -56,7 +57,7 @@ def fused(
         jvp=tuple(None if kernel is None else pushing(i) for i, kernel in enumerate(gradients)),
         batch=batch,
     )
-    operation.composed = composed
+    operation.composed = operation.elsewhere = composed
     return operation
 
 
@@ -89,4 +90,6 @@ def _gradient(name: str, kernel: Callable[..., Any], composed: Composition, i: i
         return lambda t, out, *args, **params: jvp(*_in_one(pulled, j, args, params), (t,))[1]
 
     places = range(8)  # more arguments than any fused operation has
-    return primitive(name, kernel, vjp=tuple(map(rule, places)), jvp=tuple(map(pushed, places)))
+    made = primitive(name, kernel, vjp=tuple(map(rule, places)), jvp=tuple(map(pushed, places)))
+    made.elsewhere = pulled
+    return made

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.batch import vmap
+from minidl.autograd.primitive import beside, zeros_like
 from minidl.autograd.transforms import choose, differentiable, grad, jvp, single, vjp
 from minidl.autograd.tree import leaves, tree_map
 
@@ -30,7 +31,7 @@ def _basis(tree: Any) -> tuple[Any, list[int]]:
         number = next(numbers)
         rows = np.zeros((bounds[-1], bounds[number + 1] - bounds[number]), part.dtype)
         np.fill_diagonal(rows[bounds[number] : bounds[number + 1]], 1)
-        return rows.reshape((bounds[-1], *part.shape))
+        return beside(rows.reshape((bounds[-1], *part.shape)), part)
 
     return tree_map(directions, tree), bounds
 
@@ -258,7 +259,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     """
     out, pull = vjp(function, *primals)
     # Pulling is linear in the cotangent; the transpose of that map pushes tangents.
-    zeros = tree_map(lambda y: np.zeros(y.shape, y.dtype), out)
+    zeros = tree_map(zeros_like, out)
     _, transposed = vjp(pull, zeros)
 
     def push(*tangents: Any) -> Any:

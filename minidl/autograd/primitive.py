@@ -24,11 +24,11 @@ from types import MethodType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from minidl.autograd import anomaly, recording
+from minidl.autograd import anomaly, arrays, recording
+from minidl.autograd.arrays import others
 
-Array: TypeAlias = NDArray[Any]
+Array: TypeAlias = arrays.Array
 Rule: TypeAlias = Callable[..., Any]
 #: ``(primitive, examples, **params)``: run ``primitive`` on the values of `Examples`, and return
 #: the result with the axis of examples in front.
@@ -118,7 +118,9 @@ def as_array(value: Any) -> Any:
     """Keep arrays arrays: NumPy turns 0-d results into scalars, which forget that they were."""
     if isinstance(value, np.ndarray):
         return value
-    return value.level.as_array(value) if isinstance(value, Box) else np.asarray(value)
+    if isinstance(value, Box):
+        return value.level.as_array(value)
+    return value if type(value) in others else np.asarray(value)
 
 
 def constant(value: Any) -> Any:
@@ -132,8 +134,8 @@ def constant(value: Any) -> Any:
     return value
 
 
-def plain(value: Any, what: str) -> Array:
-    """Return the ndarray at the bottom of a box, without derivatives.
+def bottom(value: Any, what: str) -> Any:
+    """Return the array at the bottom of a box, wherever it lies, without derivatives.
 
     Raises
     ------
@@ -145,7 +147,47 @@ def plain(value: Any, what: str) -> Array:
     while isinstance(value, Box):
         value.level.left = what
         value = value.level.one_value(value.value, what)
-    return np.asarray(value)
+    return arrays.asarray(value)
+
+
+def plain(value: Any, what: str) -> Array:
+    """Return `bottom` as an ndarray: what lies on a device is copied to the host."""
+    return arrays.host(bottom(value, what))
+
+
+def zeros_like(value: Any) -> Any:
+    """Return zeros of the shape and dtype that a value shows, where it lies."""
+    return beside(np.zeros(value.shape, value.dtype), value)
+
+
+def ones_like(value: Any) -> Any:
+    """Return ones of the shape and dtype that a value shows, where it lies."""
+    return beside(np.ones(value.shape, value.dtype), value)
+
+
+def place_of(value: Any) -> Any:
+    """Return the array of a device at the bottom of a value, None where that lies on the host."""
+    while isinstance(value, Box):
+        if value.level.serial < 0:  # in a recording, which is of arrays of the host
+            return None
+        value = value.value
+    return value if type(value) in others else None
+
+
+def beside(array: Array, value: Any) -> Any:
+    """Return an ndarray where ``value`` lies: for constants that no operation takes in."""
+    place = place_of(value)
+    return array if place is None else arrays.like(array, place)
+
+
+def together(values: Sequence[Any]) -> list[Any] | None:
+    """Move ndarrays to where the other arrays among ``values`` lie; None if there is no need."""
+    place = next((p for p in map(place_of, values) if p is not None), None)
+    if place is None or not any(isinstance(value, np.ndarray) for value in values):
+        return None
+    return [
+        arrays.like(value, place) if isinstance(value, np.ndarray) else value for value in values
+    ]
 
 
 class Examples(NamedTuple):
@@ -182,6 +224,8 @@ class Primitive:
         self.__doc__ = doc
         #: The same in other operations, where this one stands for several: see `.fused`.
         self.composed: Callable[..., Any] | None = None
+        #: What is run in place of ``value`` on arrays of a device, where a kernel refuses them.
+        self.elsewhere: Callable[..., Any] | None = None
         self.keeps: dict[tuple[int, int], tuple[tuple[int, ...], bool]] = {}  # what unread() found
 
     def __repr__(self) -> str:
@@ -204,10 +248,28 @@ class Primitive:
         try:
             out = self.value(*args, **params)
         except (ValueError, TypeError, IndexError) as error:
-            raise self.explain(error, args) from error
+            out = self.run_together(error, list(args), params)
         if anomaly.open_blocks and anomaly.watching():
             anomaly.check(self.name, "value", out, args, None)
         return out
+
+    def run_together(self, error: Exception, values: list[Any], params: dict[str, Any]) -> Any:
+        """Run again with all ``values`` on one device, where they were not; else explain the error.
+
+        It is asked for after the error, so that it costs nothing where all arrays are on the host.
+        """
+        moved = together(values)
+        if moved is not None:
+            values[:] = moved  # for the rules, which are to find them there
+        instead = self.elsewhere
+        if instead is not None and any(type(value) in others for value in values):
+            return instead(*values, **params)
+        if moved is None:
+            raise self.explain(error, values) from error
+        try:
+            return self.value(*values, **params)
+        except (ValueError, TypeError, IndexError) as again:
+            raise self.explain(again, values) from again
 
     def explain(self, error: Exception, args: Sequence[Any]) -> Exception:
         """Make NumPy's error say which operation failed, on what."""

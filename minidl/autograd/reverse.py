@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minidl.autograd import anomaly, recording
+from minidl.autograd.arrays import Array, others
 from minidl.autograd.primitive import (
-    Array,
     Box,
     Level,
     Primitive,
@@ -24,6 +24,7 @@ from minidl.autograd.primitive import (
     box,
     clock,
     recording_floor,
+    together,
 )
 
 
@@ -159,6 +160,8 @@ class ReverseLevel(Level):
         serial = self.serial
         if serial:
             self.check_open(primitive)
+            if others:
+                values = together(values) or values
             out = as_array(primitive(*values, **params))
         elif recording.open_recordings and (recorder := recording.current()) is not None:
             out = recorder.apply(primitive, args, values, params)
@@ -166,8 +169,8 @@ class ReverseLevel(Level):
             try:
                 out = primitive.value(*values, **params) if params else primitive.value(*values)
             except (ValueError, TypeError, IndexError) as error:
-                raise primitive.explain(error, values) from error
-            if type(out) is not np.ndarray:
+                out = primitive.run_together(error, values, params)
+            if type(out) is not np.ndarray and type(out) not in others:
                 out = np.asarray(out)
             if anomaly.open_blocks and anomaly.watching():
                 anomaly.check(primitive.name, "value", out, values, None)

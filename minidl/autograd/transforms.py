@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import asarray
 from minidl.autograd.backward import conjugate, pull_back
 from minidl.autograd.forward import ForwardLevel
-from minidl.autograd.primitive import Box, Level, box, clock
+from minidl.autograd.primitive import Box, Level, box, clock, ones_like, zeros_like
 from minidl.autograd.reverse import Leaf, ReverseLevel
 from minidl.autograd.tree import leaves, tree_map
 
@@ -30,10 +31,10 @@ def differentiable(value: Any, where: str) -> Any:
     """
     if type(value) in (int, float):
         return np.asarray(float(value))
-    array = value if isinstance(value, Box) else np.asarray(value)
-    if array.dtype.kind not in "fc":  # type: ignore[union-attr]
+    array: Any = value if isinstance(value, Box) else asarray(value)
+    if array.dtype.kind not in "fc":
         raise TypeError(
-            f"{where}: a floating dtype is wanted to differentiate, got {array.dtype}; "  # type: ignore[union-attr]
+            f"{where}: a floating dtype is wanted to differentiate, got {array.dtype}; "
             "convert with .astype(float), or leave the argument out of argnums"
         )
     return array
@@ -45,7 +46,7 @@ def _unbox(value: Any, level: Level) -> tuple[Any, Any]:
         return value.value, value.trace
     if isinstance(value, (Box, np.ndarray)):
         return value, None
-    return np.asarray(value), None
+    return asarray(value), None
 
 
 def _constants(tree: Any, level: Level) -> Any:
@@ -64,11 +65,11 @@ def _require_graph(result: Any, level: Level) -> None:
 
 
 def _zeros(value: Any) -> Any:
-    return np.zeros(value.shape, value.dtype)
+    return zeros_like(value)
 
 
 def _require_same(what: str, found: Any, wanted: Any) -> Any:
-    found = found if isinstance(found, Box) else np.asarray(found, dtype=wanted.dtype)
+    found = found if isinstance(found, Box) else asarray(found, wanted.dtype)
     if found.shape != wanted.shape:
         raise ValueError(f"{what} has shape {found.shape}, wanted {wanted.shape}")
     return found
@@ -279,7 +280,7 @@ def value_and_grad(
                 f"grad: the function must return a single float (shape ()), it returned {kind};"
                 " reduce it (.sum(), .mean()), or use vjp"
             )
-        gradients = pull(np.ones((), out.dtype))
+        gradients = pull(ones_like(out))
         gradient = gradients[0] if single(argnums) else gradients
         return ((out, aux[0]) if has_aux else out), gradient
 
@@ -335,7 +336,7 @@ def derivative(function: Callable[[Any], Any], x: Any) -> Any:
         raise TypeError(
             f"derivative: x must be a single number, got shape {point.shape}; use grad or jvp"
         )
-    _, slope = jvp(function, (point,), (np.ones((), point.dtype),))
+    _, slope = jvp(function, (point,), (ones_like(point),))
     if type(x) in (int, float) and isinstance(slope, np.ndarray) and slope.ndim == 0:
         return float(slope)
     return slope

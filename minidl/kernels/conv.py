@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
 from minidl.kernels import memory, selection
 
@@ -20,6 +21,8 @@ Pair = tuple[int, int]
 
 #: Bytes of patches at a time: about half the L2 cache of one core of a current CPU.
 BLOCK_BYTES = 1 << 20
+#: On a device there is no such cache to keep to, and a block costs the start of its kernels.
+DEVICE_BLOCK_BYTES = 1 << 28
 
 #: Numbers in a row of the kernel, over all channels, from which the compiled copy is faster.
 WIDE = 32
@@ -54,15 +57,15 @@ def output_size(
 
 def channels_last(x: Array) -> Array:
     """View or copy ``(N, C, H, W)`` as contiguous ``(N, H, W, C)``."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1), like=x)
 
 
 def _padded(x: Array, padding: Pair) -> Array:
     images = x.transpose(0, 2, 3, 1)
     if padding == (0, 0):
-        return np.ascontiguousarray(images)
+        return np.ascontiguousarray(images, like=x)
     n, h, w, c = images.shape
-    out = memory.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), x.dtype)
+    out = memory.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), x.dtype, x)
     out[:, padding[0] : padding[0] + h, padding[1] : padding[1] + w] = images
     return out
 
@@ -70,6 +73,11 @@ def _padded(x: Array, padding: Pair) -> Array:
 def _patches(images: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pair) -> Array:
     """View every patch: ``(N, OH, OW, KH, KW, C)``, overlapping in memory."""
     n, _, _, c = images.shape
+    if type(images) in others:
+        reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+        every: Array = np.lib.stride_tricks.sliding_window_view(images, reach, (1, 2))
+        windows = every[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+        return windows.transpose(0, 1, 2, 4, 5, 3)
     sn, sh, sw, sc = images.strides
     return np.lib.stride_tricks.as_strided(
         images,
@@ -89,8 +97,8 @@ class _Columns:
         self.length = kernel[0] * kernel[1] * x.shape[1]
         self.rows = out[0] * out[1]
         self.images = channels_last(x)
-        step = max(1, BLOCK_BYTES // max(1, self.rows * self.length * x.itemsize))
-        self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype)
+        step = max(1, _block_bytes(x) // max(1, self.rows * self.length * x.itemsize))
+        self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype, x)
         self.blocks = list(_blocks(len(x), step))
         # Short runs, those of few channels, NumPy copies as fast.
         wide = kernel[1] * x.shape[1] >= WIDE
@@ -109,6 +117,10 @@ class _Columns:
             yield block, columns
 
 
+def _block_bytes(x: Array) -> int:
+    return DEVICE_BLOCK_BYTES if type(x) in others else BLOCK_BYTES
+
+
 def _blocks(count: int, step: int) -> Iterator[slice]:
     for start in range(0, count, step):
         yield slice(start, min(count, start + step))
@@ -116,7 +128,9 @@ def _blocks(count: int, step: int) -> Iterator[slice]:
 
 def _as_matrix(weight: Array) -> Array:
     """``(O, C, KH, KW)`` as ``(KH·KW·C, O)``, rows in the order of a patch."""
-    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, weight.shape[0])
+    return np.ascontiguousarray(weight.transpose(2, 3, 1, 0), like=weight).reshape(
+        -1, weight.shape[0]
+    )
 
 
 def conv2d(
@@ -133,7 +147,7 @@ def conv2d(
     size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
     matrix = _as_matrix(weight)
     rows, outputs = size[0] * size[1], weight.shape[0]
-    out = memory.empty((len(x), rows, outputs), np.result_type(x, weight))
+    out = memory.empty((len(x), rows, outputs), np.result_type(x, weight), x)
     for block, columns in _Columns(x, kernel, stride, padding, dilation, size):
         part = out[block].reshape(-1, outputs)
         np.matmul(columns, matrix, out=part)
@@ -148,7 +162,7 @@ def conv2d_weight(
     """Correlate ``g (N, O, OH, OW)`` with ``x``: the gradient of the weight, kernel ``size``."""
     length, out = size[0] * size[1] * x.shape[1], (g.shape[2], g.shape[3])
     rows = channels_last(g).reshape(len(g), out[0] * out[1], g.shape[1])
-    total = np.zeros((length, g.shape[1]), np.result_type(g, x))
+    total = np.zeros((length, g.shape[1]), np.result_type(g, x), like=g)
     for block, columns in _Columns(x, size, stride, padding, dilation, out):
         total += columns.T @ rows[block].reshape(-1, g.shape[1])
     return total.reshape(*size, x.shape[1], g.shape[1]).transpose(3, 2, 0, 1)
@@ -161,12 +175,12 @@ def conv2d_input(
     o, c, kh, kw = weight.shape
     n, _, oh, ow = g.shape
     rows = channels_last(g).reshape(n, oh * ow, o)
-    matrix = np.ascontiguousarray(_as_matrix(weight).T)
-    out = memory.zeros((n, *size, c), np.result_type(g, weight))
+    matrix = np.ascontiguousarray(_as_matrix(weight).T, like=weight)
+    out = memory.zeros((n, *size, c), np.result_type(g, weight), g)
     # A result without gaps in memory, padding or not: what comes next walks it in one run.
     fast = selection.compiled(out, rows, matrix)
-    step = max(1, BLOCK_BYTES // max(1, oh * ow * matrix.shape[1] * g.itemsize))
-    room = memory.empty((min(step, n) * oh * ow, matrix.shape[1]), out.dtype)
+    step = max(1, _block_bytes(g) // max(1, oh * ow * matrix.shape[1] * g.itemsize))
+    room = memory.empty((min(step, n) * oh * ow, matrix.shape[1]), out.dtype, g)
     for block in _blocks(n, step):
         patches = room[: (block.stop - block.start) * oh * ow]
         np.matmul(rows[block].reshape(-1, o), matrix, out=patches)
@@ -183,7 +197,7 @@ def _add_patches(patches: Array, out: Array, stride: Pair, dilation: Pair, paddi
     """Add ``patches (N, OH, OW, KH, KW, C)`` to where they lie in ``out (N, H, W, C)``."""
     _, oh, ow, kh, kw, _ = patches.shape
     n, h, w, c = out.shape
-    images = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), out.dtype)
+    images = np.zeros((n, h + 2 * padding[0], w + 2 * padding[1], c), out.dtype, like=out)
     for i in range(kh):
         for j in range(kw):
             top, left = i * dilation[0], j * dilation[1]

@@ -81,8 +81,10 @@ def polygamma(n: int, x: Any) -> Array:
     with np.errstate(all="ignore"):
         total, raised = np.zeros_like(x), x
         # Whatever is below 12 + n is raised step by step; far below 0 that would take too long.
-        steps = 12 + n - np.min(x, initial=12.0 + n, where=np.isfinite(x) & (x > -1e4))
-        for _ in range(int(np.ceil(steps))):
+        enough = 12.0 + n
+        held = np.where(np.isfinite(x) & (x > -1e4), np.minimum(x, enough), enough)
+        steps = math.ceil(enough - float(held.min())) if held.size else 0
+        for _ in range(steps):
             small = raised < 12.0 + n
             total = np.where(small, total + np.power(raised, -float(s)), total)
             raised = np.where(small, raised + 1.0, raised)

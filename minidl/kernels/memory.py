@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
 
 Shape = tuple[int, ...]
@@ -22,17 +23,19 @@ Shape = tuple[int, ...]
 _source: ContextVar[Callable[[Shape, Any], Array] | None] = ContextVar("memory", default=None)
 
 
-def empty(shape: Shape, dtype: Any) -> Array:
-    """Return an array whose elements are anything."""
+def empty(shape: Shape, dtype: Any, like: Any = None) -> Array:
+    """Return an array whose elements are anything, of the type of ``like``."""
     source = _source.get()
-    return np.empty(shape, dtype) if source is None else source(shape, dtype)
+    if source is None or type(like) in others:
+        return np.empty(shape, dtype, like=like)
+    return source(shape, dtype)
 
 
-def zeros(shape: Shape, dtype: Any) -> Array:
-    """Return an array of zeros."""
+def zeros(shape: Shape, dtype: Any, like: Any = None) -> Array:
+    """Return an array of zeros, of the type of ``like``."""
     source = _source.get()
-    if source is None:
-        return np.zeros(shape, dtype)
+    if source is None or type(like) in others:
+        return np.zeros(shape, dtype, like=like)
     array = source(shape, dtype)
     array.fill(0)
     return array

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import like
 from minidl.autograd.primitive import Array
 from minidl.kernels import memory, selection
 from minidl.kernels.conv import Pair, output_size
@@ -39,11 +40,11 @@ def _padded(x: Array, padding: Pair, fill: float) -> Array:
     return out
 
 
-def _empty(n: int, c: int, h: int, w: int, like: Array) -> Array:
-    """Allocate ``(n, c, h, w)``, channels last in memory if ``like`` is."""
-    if like.strides[1] < like.strides[3]:
-        return memory.empty((n, h, w, c), like.dtype).transpose(0, 3, 1, 2)
-    return memory.empty((n, c, h, w), like.dtype)
+def _empty(n: int, c: int, h: int, w: int, other: Array) -> Array:
+    """Allocate ``(n, c, h, w)``, channels last in memory if ``other`` is."""
+    if other.strides[1] < other.strides[3]:
+        return memory.empty((n, h, w, c), other.dtype, other).transpose(0, 3, 1, 2)
+    return memory.empty((n, c, h, w), other.dtype, other)
 
 
 def _channels_last(x: Array) -> Array:
@@ -106,7 +107,7 @@ def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding:
     tiles = stride == size
     exact = tiles and (top.shape[2] * size[0], top.shape[3] * size[1]) == images.shape[2:]
     n, c, h, w = images.shape
-    out = _empty(n, c, h, w, like=images) if images.dtype == g.dtype else None
+    out = _empty(n, c, h, w, images) if images.dtype == g.dtype else None
     if out is None or out.strides != images.strides:  # in no order that is planned for
         out = np.empty_like(images, g.dtype)
     if not exact:
@@ -132,12 +133,14 @@ def pick(t: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: P
     return out
 
 
-def _counts(image: Any, out: Pair, size: Pair, stride: Pair, padding: Pair, include: bool) -> Any:
+def _counts(
+    x: Array, image: Any, out: Pair, size: Pair, stride: Pair, padding: Pair, include: bool
+) -> Any:
     """By how many elements each window's sum is divided."""
     if include or padding == (0, 0):
         return size[0] * size[1]
-    ones = _padded(np.ones((1, 1, *image)), padding, 0.0)
-    total = np.zeros((1, 1, *out))
+    ones = _padded(like(np.ones((1, 1, *image)), x), padding, 0.0)
+    total = np.zeros((1, 1, *out), like=x)
     for place in _slices(out, size, stride):
         total += ones[place]
     return total
@@ -153,7 +156,7 @@ def avg_pool2d(
     out = images[next(places)].copy(order="K")
     for place in places:
         out += images[place]
-    counts = _counts(x.shape[2:], out_size, size, stride, padding, count_include_pad)
+    counts = _counts(x, x.shape[2:], out_size, size, stride, padding, count_include_pad)
     return np.divide(out, counts, out=out, casting="same_kind")
 
 
@@ -162,9 +165,9 @@ def spread(
 ) -> Array:
     """Spread ``g`` evenly over its windows: the adjoint of `avg_pool2d`."""
     n, c, *out_size = g.shape
-    counts = _counts(image, (out_size[0], out_size[1]), size, stride, padding, count_include_pad)
+    counts = _counts(g, image, (out_size[0], out_size[1]), size, stride, padding, count_include_pad)
     share = np.divide(g, counts, dtype=g.dtype, casting="same_kind")
-    out = _empty(n, c, image[0] + 2 * padding[0], image[1] + 2 * padding[1], like=g)
+    out = _empty(n, c, image[0] + 2 * padding[0], image[1] + 2 * padding[1], g)
     out[...] = 0
     for place in _slices((out_size[0], out_size[1]), size, stride):
         out[place] += share

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import asarray
 from minidl.autograd.primitive import Array
 from minidl.kernels import selection
 
@@ -97,7 +98,7 @@ def _ratio(x: Array, top: tuple[float, ...], bottom: tuple[float, ...]) -> Array
 
 def double(x: Any) -> tuple[Array, np.dtype[Any]]:
     """Return ``x`` in float64, where these functions compute, and the dtype to give back."""
-    array = np.asarray(x)
+    array = asarray(x)
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
     return array.astype(np.float64, copy=False), dtype
 
@@ -108,7 +109,7 @@ def erf(x: Any) -> Array:
     Beyond |x| = 4 it is ±1 to within 1.6e-8; there the middle formula still gives the
     difference from 1 to all the digits that 1 - difference can show.
     """
-    x = np.asarray(x)
+    x = asarray(x)
     if x.dtype.kind != "f":
         x = x.astype(np.float64)  # as NumPy's own exp and log do
     if x.dtype == np.float32:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.primitive import beside
 from minidl.ops.diagonals import diagonal
 from minidl.ops.joining import stack
 from minidl.ops.lengths import vector_norm
@@ -257,7 +258,7 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     if len(shape_of(x)) > 2:
         raise ValueError(f"cov: at most two dimensions are wanted, got {shape_of(x)}")
     rows = reshape(x, (1, -1)) if len(shape_of(x)) < 2 else x
-    weights: Any = np.ones(shape_of(rows)[1], x.dtype)
+    weights: Any = beside(np.ones(shape_of(rows)[1], x.dtype), x)
     for given in (fweights, aweights):
         weights = weights if given is None else weights * cast(given, x.dtype)
     total = sum(weights)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import arrays
 from minidl.autograd.primitive import Array, Primitive, primitive
 from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import log, masked
@@ -249,8 +250,9 @@ minimum: Primitive = primitive(
 
 
 def _choose(condition: Array, x: Any, y: Any) -> Array:
-    if np.asarray(condition).dtype != np.bool_:
-        raise TypeError(f"where: the condition must be boolean, got {np.asarray(condition).dtype}")
+    kind = arrays.asarray(condition).dtype
+    if kind != np.bool_:
+        raise TypeError(f"where: the condition must be boolean, got {kind}")
     return np.where(condition, x, y)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import arrays
 from minidl.autograd.batch import one_by_one
 from minidl.autograd.primitive import BatchRule, Box, Examples, Primitive
 
@@ -38,7 +39,7 @@ def everywhere(value: Any, batched: bool, size: int) -> Any:
     """Repeat an argument that is the same for all examples, without copying."""
     if batched:
         return value
-    value = value if isinstance(value, Box) else np.asarray(value)
+    value = value if isinstance(value, Box) else arrays.asarray(value)
     return np.broadcast_to(value, (size, *value.shape))
 
 

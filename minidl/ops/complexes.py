@@ -65,7 +65,7 @@ imag: Primitive = primitive(
 
 def _joined(real: Array, imag: Array) -> Array:
     kind = np.result_type(real, imag, np.complex64)
-    out = np.empty(np.broadcast_shapes(real.shape, imag.shape), kind)
+    out = np.empty(np.broadcast_shapes(real.shape, imag.shape), kind, like=real)
     out.real, out.imag = real, imag  # a sum would make NaN of infinite parts
     return out
 

@@ -33,6 +33,7 @@ _channel_sum: Primitive = primitive(
     vjp=(lambda g, _out, x: broadcast_to(reshape(g, (1, -1, *(1,) * (x.ndim - 2))), x.shape),),
     jvp=linear,
 )
+_channel_sum.elsewhere = lambda x: x.sum(axis=(0, *range(2, x.ndim)))
 
 _conv2d: Primitive = primitive(
     "conv2d",

@@ -59,7 +59,7 @@ def _leading(operation: Primitive, examples: Examples, **params: Any) -> Any:
 
 
 def _write_diagonal(x: Array, *, offset: int, size: tuple[int, int]) -> Array:
-    out = np.zeros((*x.shape[:-1], *size), x.dtype)
+    out = np.zeros((*x.shape[:-1], *size), x.dtype, like=x)
     places = np.arange(x.shape[-1])
     out[..., places + max(-offset, 0), places + max(offset, 0)] = x
     return out

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, linear, primitive
+from minidl.autograd.primitive import Array, Primitive, beside, linear, primitive
 from minidl.ops.batching import along
 from minidl.ops.complexes import conj, real
 from minidl.ops.padding import pad_constant
@@ -71,7 +71,7 @@ def _weights(length: int, dim: int, ndim: int, dtype: Any) -> Array:
 
 
 def _irfft_pull(g: Any, _out: Any, x: Any, *, dim: int, length: int) -> Any:
-    return conj(_rfft(g, dim=dim)) * _weights(length, dim, len(x.shape), g.dtype)
+    return conj(_rfft(g, dim=dim)) * beside(_weights(length, dim, len(x.shape), g.dtype), g)
 
 
 _irfft: Primitive = primitive(

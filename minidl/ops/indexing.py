@@ -10,8 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import copied, on_host, others
 from minidl.autograd.batch import one_by_one
-from minidl.autograd.primitive import Array, Box, Examples, Primitive, Rule, primitive
+from minidl.autograd.primitive import (
+    Array,
+    Box,
+    Examples,
+    Primitive,
+    Rule,
+    beside,
+    place_of,
+    primitive,
+)
+from minidl.kernels.scattering import add_at as add_at_places
 from minidl.ops.arithmetic import where
 from minidl.ops.batching import everywhere, raised
 from minidl.ops.shape import broadcast_to, reshape, shape_of
@@ -37,11 +48,9 @@ def split(index: Any) -> tuple[tuple[Any, ...], list[Any]]:
     for part in parts:
         if isinstance(part, list):
             part = np.asarray(part, dtype=None if part else np.intp)
-        if isinstance(part, (np.ndarray, Box)):
-            if part.dtype.kind not in "iub":  # type: ignore[union-attr]
-                raise IndexError(
-                    f"an index must be of integers or booleans, got {part.dtype}"  # type: ignore[union-attr]
-                )
+        if isinstance(part, (np.ndarray, Box)) or type(part) in others:
+            if part.dtype.kind not in "iub":
+                raise IndexError(f"an index must be of integers or booleans, got {part.dtype}")
             template.append(_SLOT)
             arrays.append(part)
         else:
@@ -56,10 +65,10 @@ def _fill(template: tuple[Any, ...], arrays: tuple[Array, ...]) -> tuple[Any, ..
     return tuple(next(rest) if part is _SLOT else part for part in template)
 
 
-def _add_at(g: Array, *arrays: Array, template: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
-    out = np.zeros(shape, g.dtype)
-    if arrays:
-        np.add.at(out, _fill(template, arrays), g)  # an element may be named twice
+def _add_at(g: Array, *indices: Array, template: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+    out = np.zeros(shape, g.dtype, like=place_of(g))
+    if indices:
+        add_at_places(out, _fill(template, indices), g)  # an element may be named twice
     else:
         out[template] = g
     return out
@@ -138,9 +147,9 @@ def add_at(value: Any, index: Any, shape: tuple[int, ...]) -> Any:
     return _index_add(value, *arrays, template=template, shape=shape)
 
 
-def _written(x: Array, value: Any, *arrays: Array, template: tuple[Any, ...]) -> Array:
-    out = np.array(x)
-    out[_fill(template, arrays)] = value
+def _written(x: Array, value: Any, *indices: Array, template: tuple[Any, ...]) -> Array:
+    out = copied(x)
+    out[_fill(template, indices)] = value
     return out
 
 
@@ -151,14 +160,15 @@ def _erase(g: Any, arrays: tuple[Any, ...], template: tuple[Any, ...]) -> Any:
 def _into_zeros(t: Any, out: Any, arrays: tuple[Any, ...], template: tuple[Any, ...]) -> Any:
     target = _getitem(out, *arrays, template=template).shape
     shape = tuple(out.shape)
-    return _setitem(np.zeros(shape, t.dtype), broadcast_to(t, target), *arrays, template=template)
+    zeros = beside(np.zeros(shape, t.dtype), t)
+    return _setitem(zeros, broadcast_to(t, target), *arrays, template=template)
 
 
 def _number_of_writes(
-    *arrays: Array, template: tuple[Any, ...], shape: tuple[int, ...]
+    *indices: Array, template: tuple[Any, ...], shape: tuple[int, ...]
 ) -> tuple[Array, Array]:
     order = np.zeros(shape, np.intp)
-    index = _fill(template, arrays)
+    index = _fill(template, indices)
     numbers = np.arange(order[index].size).reshape(order[index].shape)
     order[index] = numbers
     return order[index], numbers
@@ -166,7 +176,8 @@ def _number_of_writes(
 
 # Which of the written elements are still there, where an index of integers may name a place twice.
 _survives: Primitive = primitive(
-    "survives", lambda *arrays, **where_to: np.equal(*_number_of_writes(*arrays, **where_to))
+    "survives",
+    on_host(lambda *indices, **where_to: np.equal(*_number_of_writes(*indices, **where_to))),
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from minidl.autograd import recording
 from minidl.autograd.batch import one_by_one
 from minidl.autograd.fused import fused
-from minidl.autograd.primitive import Array, Examples, Primitive, constant, plain, primitive
+from minidl.autograd.primitive import Array, Examples, Primitive, bottom, constant, primitive
 from minidl.kernels import norm as kernel
 from minidl.kernels import rows
 from minidl.ops.batching import along
@@ -111,7 +111,7 @@ def _moments_composed(x: Any) -> Any:
 
 #: Mean and variance of each channel, as constants: `_batch_norm` differentiates through them.
 _moments: Primitive = primitive("batch_norm_moments", kernel.moments)
-_moments.composed = _moments_composed
+_moments.composed = _moments.elsewhere = _moments_composed
 
 _batch_norm: Primitive = fused(
     "batch_norm",
@@ -128,7 +128,7 @@ def _update(running: Any, batch: Any, momentum: float, scale: float = 1.0) -> No
     if recording.open_recordings:
         recording.run(_move, running, constant(batch), momentum, scale)
     else:
-        _move(running, plain(batch, "batch_norm's running statistics"), momentum, scale)
+        _move(running, bottom(batch, "batch_norm's running statistics"), momentum, scale)
 
 
 def _move(running: Any, found: Array, momentum: float, scale: float) -> None:

@@ -131,7 +131,7 @@ def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> Extremum:
 def _middle(x: Array, *, dim: int, skip_nan: bool) -> Array:
     """Place of the lower median; of the first NaN, if those count and there is one."""
     order = np.argsort(x, axis=dim, kind="stable")
-    missing = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+    missing = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool, like=x)
     counted = (~missing).sum(axis=dim, keepdims=True)
     count = counted if skip_nan else np.full_like(counted, x.shape[dim])
     found = np.take_along_axis(order, np.maximum((count - 1) // 2, 0), dim)
@@ -212,7 +212,11 @@ def _insertion(edges: Array, values: Array, *, right: bool) -> Array:
         np.searchsorted(row, v, side)
         for row, v in zip(rows, wanted.reshape(-1, values.shape[-1]), strict=True)
     ]
-    return np.stack(found).reshape(wanted.shape) if found else np.zeros(wanted.shape, np.intp)
+    return (
+        np.stack(found).reshape(wanted.shape)
+        if found
+        else np.zeros(wanted.shape, np.intp, like=edges)
+    )
 
 
 def _batched_insertion(operation: Primitive, examples: Examples, *, right: bool) -> Any:
@@ -270,7 +274,8 @@ def _distinct(what: int, consecutive: bool) -> Any:
             return found.reshape(x.shape) if what == 1 and dim is None else found
         flat = x.reshape(-1) if dim is None else np.moveaxis(x, dim, 0)
         rest = tuple(range(1, flat.ndim))
-        starts = np.ones(len(flat), bool)
+        starts = np.zeros(len(flat), bool, like=flat)
+        starts[:1] = True
         starts[1:] = (flat[1:] != flat[:-1]).any(axis=rest) if rest else flat[1:] != flat[:-1]
         if what == 0:
             return flat[starts] if dim is None else np.moveaxis(flat[starts], 0, dim)

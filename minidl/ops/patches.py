@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array, Primitive, linear, primitive
 from minidl.ops.batching import folded
 
@@ -43,6 +44,8 @@ def window_count(length: int, kernel: int, stride: int, dilation: int) -> int:
 def _view(x: Array, *, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Array:
     n = len(kernel)
     counts = [window_count(*row) for row in zip(x.shape[2:], kernel, stride, dilation, strict=True)]
+    if type(x) in others:
+        return _slid(x, kernel=kernel, stride=stride, dilation=dilation)
     steps = x.strides[2:]
     return np.lib.stride_tricks.as_strided(
         x,
@@ -56,8 +59,17 @@ def _view(x: Array, *, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Array:
     )
 
 
+def _slid(x: Any, *, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Any:
+    """The same view, by a function that other array types have."""
+    n = len(kernel)
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    every = np.lib.stride_tricks.sliding_window_view(x, reach, tuple(range(2, 2 + n)))
+    steps = (slice(None, None, step) for step in (*stride, *dilation))
+    return every[(slice(None), slice(None), *steps)]
+
+
 def _add_back(g: Array, *, space: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-    out = np.zeros((*g.shape[:2], *space), g.dtype)
+    out = np.zeros((*g.shape[:2], *space), g.dtype, like=g)
     counts = g.shape[2 : 2 + len(kernel)]
     for offset in itertools.product(*map(range, kernel)):
         places = tuple(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd.arrays import on_host
 from minidl.autograd.primitive import Array, Primitive, linear, primitive
 from minidl.ops.batching import along
 from minidl.ops.joining import cat
@@ -103,8 +104,12 @@ def _latest(accumulate: Any) -> Callable[..., Array]:
     return find
 
 
-_where_largest: Primitive = primitive("cummax", _latest(np.maximum.accumulate), batch=along("dim"))
-_where_smallest: Primitive = primitive("cummin", _latest(np.minimum.accumulate), batch=along("dim"))
+_where_largest: Primitive = primitive(
+    "cummax", on_host(_latest(np.maximum.accumulate)), batch=along("dim")
+)
+_where_smallest: Primitive = primitive(
+    "cummin", on_host(_latest(np.minimum.accumulate)), batch=along("dim")
+)
 
 
 def _cumulative(x: Any, dim: int, find: Primitive) -> Extremum:

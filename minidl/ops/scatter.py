@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, plain, primitive
+from minidl.autograd.arrays import on_host
+from minidl.autograd.primitive import Array, Primitive, beside, plain, primitive
 from minidl.ops.arithmetic import eq, gt, where
 from minidl.ops.batching import along
 from minidl.ops.diagonals import diag_embed, diagonal
@@ -127,7 +128,8 @@ def _last_writes(index: Array, *, dim: int, length: int) -> Array:
     )
     order = np.full(shape, -1)
     np.maximum.at(order, _places(index, dim), numbers)
-    return np.take_along_axis(order, index, dim) == numbers
+    found: Array = np.take_along_axis(order, index, dim) == numbers
+    return found
 
 
 def _places(index: Array, dim: int) -> tuple[Any, ...]:
@@ -136,7 +138,7 @@ def _places(index: Array, dim: int) -> tuple[Any, ...]:
     return tuple(places)
 
 
-_survives: Primitive = primitive("scatter", _last_writes, batch=along("dim"))
+_survives: Primitive = primitive("scatter", on_host(_last_writes), batch=along("dim"))
 
 
 def scatter(
@@ -199,7 +201,7 @@ def _shares(out: Any, part: Any, src: Any, index: Any, dim: int) -> tuple[Any, A
 def _extremum(name: str, operation: Any) -> Primitive:
     return primitive(
         name,
-        _combined(operation),
+        on_host(_combined(operation)),
         vjp=(
             lambda g, out, part, src, index, *, dim: g * _shares(out, part, src, index, dim)[0],
             lambda g, out, part, src, index, *, dim: (
@@ -246,7 +248,7 @@ def _others(part: Any, src: Any, index: Any, dim: int) -> tuple[Any, Any]:
 
 _scatter_prod: Primitive = primitive(
     "scatter_reduce",
-    _combined(np.multiply),
+    on_host(_combined(np.multiply)),
     vjp=(
         lambda g, _out, part, src, index, *, dim: g * _others(part, src, index, dim)[0],
         lambda g, _out, part, src, index, *, dim: (
@@ -456,7 +458,7 @@ def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int
     written = diag_embed(src, offset)[..., :rows, :columns]
     short = (rows - shape_of(written)[-2], columns - shape_of(written)[-1])
     if any(short):  # the embedding is square, and may be smaller than the plane
-        whole = np.zeros(shape_of(plane), written.dtype)
+        whole = beside(np.zeros(shape_of(plane), written.dtype), written)
         part = (..., slice(shape_of(written)[-2]), slice(shape_of(written)[-1]))
         written = setitem(whole, part, written)
     keep = np.eye(rows, columns, offset, dtype=bool)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from minidl.autograd import arrays
 from minidl.autograd.primitive import Array, Examples, Primitive, linear, primitive
 from minidl.ops.batching import elementwise, raised
 
@@ -253,7 +254,7 @@ def expand(x: Any, *shape: Any) -> Any:
 
 
 def _as_dtype(x: Array, *, dtype: np.dtype[Any]) -> Array:
-    return np.asarray(x).astype(dtype, copy=False)
+    return arrays.asarray(x).astype(dtype, copy=False)
 
 
 _cast: Primitive = primitive(
@@ -279,7 +280,7 @@ def cast(x: Any, dtype: DTypeLike) -> Any:
 
 clone: Primitive = primitive(
     "clone",
-    lambda x: np.array(x),
+    arrays.copied,
     vjp=(lambda g, _out, _x: g,),
     jvp=(linear,),
     doc="Return a copy through which gradients flow.",

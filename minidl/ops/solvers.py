@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, constant, primitive
+from minidl.autograd import arrays
+from minidl.autograd.arrays import on_host
+from minidl.autograd.primitive import Array, Primitive, beside, constant, primitive
 from minidl.ops.decompositions import svdvals
 from minidl.ops.diagonals import tril
 from minidl.ops.elementwise import log
@@ -159,8 +161,8 @@ _pinv: Primitive = primitive(
 # G. Golub, V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares
 # problems whose variables separate", SIAM J. Numer. Anal. 10 (1973), for a constant rank.
 def _pinv_push(t: Any, p: Any, x: Any) -> Any:
-    left = np.eye(x.shape[-2], dtype=x.dtype) - matmul(x, p)
-    right = np.eye(x.shape[-1], dtype=x.dtype) - matmul(p, x)
+    left = beside(np.eye(x.shape[-2], dtype=x.dtype), x) - matmul(x, p)
+    right = beside(np.eye(x.shape[-1], dtype=x.dtype), x) - matmul(p, x)
     return (
         matmul(matmul(p, mt(p)), matmul(mt(t), left))
         + matmul(matmul(right, mt(t)), matmul(mt(p), p))
@@ -169,8 +171,8 @@ def _pinv_push(t: Any, p: Any, x: Any) -> Any:
 
 
 def _pinv_pull(g: Any, p: Any, x: Any) -> Any:
-    left = np.eye(x.shape[-2], dtype=x.dtype) - matmul(x, p)
-    right = np.eye(x.shape[-1], dtype=x.dtype) - matmul(p, x)
+    left = beside(np.eye(x.shape[-2], dtype=x.dtype), x) - matmul(x, p)
+    right = beside(np.eye(x.shape[-1], dtype=x.dtype), x) - matmul(p, x)
     return (
         matmul(matmul(left, mt(g)), matmul(p, mt(p)))
         + matmul(matmul(mt(p), p), matmul(mt(g), right))
@@ -208,7 +210,9 @@ class LeastSquares(NamedTuple):
 
 
 _rank: Primitive = primitive(
-    "matrix_rank", lambda x, *, tol: np.asarray(np.linalg.matrix_rank(x, rtol=tol)), batch=leading
+    "matrix_rank",
+    on_host(lambda x, *, tol: np.asarray(np.linalg.matrix_rank(x, rtol=tol))),
+    batch=leading,
 )
 
 
@@ -252,7 +256,7 @@ def cholesky_solve(b: Any, lower: Any, upper: bool = False) -> Any:
 def cholesky_inverse(lower: Any, upper: bool = False) -> Any:
     """Return the inverse of ``L Lᵀ``; with ``upper`` the triangle given is Lᵀ."""
     n, _ = matrix("cholesky_inverse", lower, square=True)
-    return cholesky_solve(np.eye(n, dtype=lower.dtype), lower, upper)
+    return cholesky_solve(beside(np.eye(n, dtype=lower.dtype), lower), lower, upper)
 
 
 def matrix_power(x: Any, n: int) -> Any:
@@ -272,7 +276,7 @@ def matrix_power(x: Any, n: int) -> Any:
             result = x if result is None else matmul(result, x)
         n //= 2
         x = matmul(x, x) if n else x
-    return x * 0.0 + np.eye(size, dtype=x.dtype) if result is None else result
+    return x * 0.0 + beside(np.eye(size, dtype=x.dtype), x) if result is None else result
 
 
 # N. Higham, "The Scaling and Squaring Method for the Matrix Exponential Revisited", SIAM J.
@@ -294,11 +298,11 @@ def matrix_exp(x: Any) -> Any:
         ``x`` is not square.
     """
     n, _ = matrix("matrix_exp", x, square=True)
-    known = constant(x)
+    known = arrays.host(constant(x))
     largest = float(np.abs(known).sum(-2).max(initial=0.0))
     halvings = max(0, math.ceil(math.log2(largest / _THETA))) if largest > _THETA else 0
     x = x * 0.5**halvings
-    one = np.eye(n, dtype=x.dtype)
+    one = beside(np.eye(n, dtype=x.dtype), x)
     square = matmul(x, x)
     even, odd = one * _PADE[0], one * _PADE[1]
     power = square

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, plain, primitive
+from minidl.autograd.primitive import Array, Primitive, beside, plain, primitive
 from minidl.ops.arithmetic import logical_not, where
 from minidl.ops.batching import refused
 from minidl.ops.ordering import sort
@@ -135,7 +135,7 @@ def _quantile(
     missing = isnan(flat)
     count = sum(cast(logical_not(missing), np.float64), -1, True)
     last = (count if skip_nan else count * 0.0 + shape_of(flat)[-1]) - 1.0
-    place = where(last < 0, 0.0, last) * wanted.reshape(-1)
+    place = where(last < 0, 0.0, last) * beside(wanted.reshape(-1), last)
     found = _between(sort(flat, -1).values, place, interpolation)
     if not skip_nan:
         found = where(any_of(missing, -1, True), math.nan, found)
@@ -162,7 +162,7 @@ def _pick(rows: Any, places: Any) -> Any:
 
 def _histogram(x: Array, *, bins: int, low: float, high: float) -> Array:
     if low == high:
-        low, high = (x.min(), x.max()) if x.size else (0.0, 1.0)
+        low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
     if low == high:
         low, high = low - 1, high + 1
     return np.histogram(x, bins, (low, high))[0].astype(x.dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Examples, Primitive, primitive
+from minidl.autograd.primitive import Examples, Primitive, beside, primitive
 from minidl.ops.batching import elementwise
 from minidl.ops.diagonals import tril, triu
 from minidl.ops.products import matmul
@@ -109,5 +109,5 @@ def solve_triangular(
     side = 1 if unitriangular else 0
     held = triu(a, side) if upper else tril(a, -side)
     if unitriangular:
-        held = held + np.eye(n, dtype=a.dtype)
+        held = held + beside(np.eye(n, dtype=a.dtype), a)
     return solve(held, b, left=left)

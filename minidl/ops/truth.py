@@ -78,7 +78,7 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
 
 _nonzero: Primitive = primitive(
     "nonzero",
-    lambda x: np.argwhere(x) if x.ndim else np.zeros((int(x != 0), 0), int),
+    lambda x: np.argwhere(x) if x.ndim else np.zeros((int(x != 0), 0), int, like=x),
     batch=refused,
 )
 
