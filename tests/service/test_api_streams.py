@@ -16,6 +16,7 @@ from service_app import ServiceApp
 
 from minidl.service.api.limits import Limits
 from minidl.service.api.streams import PIECE, whole_characters
+from minidl.service.states import Role
 
 pytest_plugins = ["service_app"]
 
@@ -274,6 +275,21 @@ def test_there_is_a_most_of_open_streams(live: tuple[ServiceApp, int]) -> None:
     app.end(job)
     with EventStream(port, path, app.tokens["ada"]) as stream:
         assert stream.next()[1] == "end"
+
+
+def test_a_stream_ends_with_its_token(live: tuple[ServiceApp, int]) -> None:
+    app, port = live
+    job = new_job(app, port)
+    path = f"/v1/jobs/{job}/log/stream"
+    short = app.token("short", Role.READ, ttl=2)
+    text = app.token("gone", Role.READ)
+    with EventStream(port, path, short) as expires, EventStream(port, path, text) as revoked:
+        app.store.revoke_token(text.split("_")[1], actor="root")
+        assert list(revoked) == []
+        assert list(expires) == []
+    with EventStream(port, path, text) as stream:
+        assert stream.status == 401
+    app.end(job)
 
 
 def open_streams(port: int) -> int:

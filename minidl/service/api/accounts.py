@@ -62,6 +62,7 @@ async def revoke_token(token_id: str, record: Admin, parts: PartsOf) -> TokenDoc
     if not (token_id.isascii() and token_id.isalnum() and len(token_id) <= 40):
         raise HTTPException(404, "there is no such token")
     revoked = await parts.call(parts.store.revoke_token, token_id, actor=record.user)
+    parts.changed()  # its streams end
     return TokenDocument.model_validate(revoked)
 
 

@@ -135,8 +135,10 @@ def _parts(
     def observe(happening: Happening) -> None:
         watch.job_changed(happening)
         instruments.observe(happening)
+        if happening.event.kind == "token_revoked":
+            streams.end_those_of(str(happening.event.data.get("token_id")))
 
-    watch = FileWatch(call)
+    watch, streams = FileWatch(call), OpenStreams(limits)
     return Parts(
         store=store,
         settings=settings,
@@ -144,7 +146,7 @@ def _parts(
         limits=limits,
         instruments=instruments,
         throttle=Throttle(limits.failures),
-        streams=OpenStreams(limits),
+        streams=streams,
         events=EventFeed(store, call, observe),
         files=watch,
         journals=Journals(),

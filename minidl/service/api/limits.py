@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import resource
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from anyio import CancelScope, current_time
 from fastapi import HTTPException
 from starlette.types import Scope
+
+from minidl.service.records import TokenRecord
 
 #: Whoever holds so many streams open has to wait this long for another.
 STREAM_SECONDS = 10
@@ -64,11 +70,12 @@ class Limits:
 
 
 class OpenStreams:
-    """Counts the streams that are open, and refuses more than there may be."""
+    """Counts the streams that are open, refuses more than there may be, and ends some."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.by_user: Counter[str] = Counter()
+        self._by_token: dict[str, set[CancelScope]] = {}
 
     @property
     def open(self) -> int:
@@ -99,3 +106,24 @@ class OpenStreams:
         self.by_user[user] -= 1
         if not self.by_user[user]:
             del self.by_user[user]
+
+    @contextmanager
+    def held(self, record: TokenRecord) -> Iterator[None]:
+        """Be a stream that was counted; it ends, at the latest, with its token."""
+        with CancelScope() as scope:
+            if record.expires_at is not None:
+                scope.deadline = current_time() + record.expires_at - time.time()
+            scopes = self._by_token.setdefault(record.id, set())
+            scopes.add(scope)
+            try:
+                yield
+            finally:
+                scopes.discard(scope)
+                if not scopes:
+                    self._by_token.pop(record.id, None)
+                self.give_back(record.user)
+
+    def end_those_of(self, token_id: str) -> None:
+        """End the streams of a token that holds no more."""
+        for scope in list(self._by_token.get(token_id, ())):
+            scope.cancel()

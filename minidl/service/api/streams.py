@@ -33,7 +33,7 @@ from minidl.service.api.points import Reading
 from minidl.service.api.problems import told
 from minidl.service.api.security import Reader
 from minidl.service.api.watching import Happening
-from minidl.service.records import Job
+from minidl.service.records import Job, TokenRecord
 from minidl.service.store import NotFoundError, StoreError
 
 router = APIRouter(prefix="/v1", tags=["streams"])
@@ -53,7 +53,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 class Stream(EventSourceResponse):
     """A stream that counts among those of its user until it ends, however it does."""
 
-    def __init__(self, body: Body, parts: Parts, user: str) -> None:
+    def __init__(self, body: Body, parts: Parts, record: TokenRecord) -> None:
         super().__init__(
             body,
             ping=parts.limits.heartbeat,
@@ -61,7 +61,7 @@ class Stream(EventSourceResponse):
             send_timeout=SLOWEST,
             headers={"Cache-Control": "no-store"},
         )
-        self.parts, self.user = parts, user
+        self.parts, self.record = parts, record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
@@ -72,14 +72,11 @@ class Stream(EventSourceResponse):
             more = message["type"] == "http.response.start" or message.get("more_body", False)
             await send(message)
 
-        try:
-            # Where the client stops to read, it is left; it can come again.
-            with suppress(SendTimeoutError):
-                await super().__call__(scope, receive, noted)
-            if more:  # the service ends: so does the answer, properly
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            self.parts.streams.give_back(self.user)
+        # Where the client stops to read, it is left; it can come again.
+        with self.parts.streams.held(self.record), suppress(SendTimeoutError):
+            await super().__call__(scope, receive, noted)
+        if more:  # the service, or the token, has come to its end: so does the answer, properly
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def event(kind: str, data: str, *, at: int) -> bytes:
@@ -123,7 +120,7 @@ async def all_events(
     """Each event is ``job``, with ``{"event": …, "job": … or null}``; without a place, from now."""
     at = place(last_event_id, last, otherwise=-1)
     parts.streams.take(record.user)
-    return Stream(_events(parts, at, None), parts, record.user)
+    return Stream(_events(parts, at, None), parts, record)
 
 
 @router.get(
@@ -142,7 +139,7 @@ async def job_events(
     await parts.call(parts.store.job, job_id)
     at = place(last_event_id, last)
     parts.streams.take(record.user)
-    return Stream(_events(parts, at, job_id), parts, record.user)
+    return Stream(_events(parts, at, job_id), parts, record)
 
 
 async def _events(parts: Parts, at: int, job_id: str | None) -> Body:
@@ -150,14 +147,16 @@ async def _events(parts: Parts, at: int, job_id: str | None) -> Body:
     try:
         at = await parts.call(parts.store.last_event) if at < 0 else at
         yield SEPARATOR.encode()  # the answer begins at once, and so does `open` in a browser
+        checked = at  # beyond what was sent, where others' events lie between
         while True:
-            bell = parts.events.bell.next
-            happenings = await parts.events.after(at, job_id=job_id)
+            bell, seen = parts.events.bell.next, parts.events.seen
+            happenings = await parts.events.after(checked, job_id=job_id)
             for happening in happenings:
-                at = happening.event.id
+                at = checked = happening.event.id
                 yield event("job", _told(happening), at=at)
             if happenings:
                 continue
+            checked = max(checked, seen)
             if job_id is not None and (end := await _end(parts, job_id)):
                 yield event("end", end, at=at)
                 return
@@ -207,7 +206,7 @@ async def log_stream(
     at = place(last_event_id, last, otherwise=offset or 0)
     files = parts.settings.files(job.id)
     parts.streams.take(record.user)
-    return Stream(_followed(parts, job_id, files.log, at, _log_piece), parts, record.user)
+    return Stream(_followed(parts, job_id, files.log, at, _log_piece), parts, record)
 
 
 async def _log_piece(parts: Parts, path: Path, at: int, final: bool) -> tuple[bytes, int]:
@@ -279,7 +278,7 @@ async def metrics_stream(
     journal = parts.settings.files(job.id).run / "metrics.jsonl"
     parts.streams.take(record.user)
     body = _followed(parts, job_id, journal, at, _points_piece, resets=True)
-    return Stream(body, parts, record.user)
+    return Stream(body, parts, record)
 
 
 async def _points_piece(parts: Parts, path: Path, at: int, final: bool) -> tuple[bytes, int]:

@@ -82,6 +82,7 @@ class EventFeed:
         self._kept: deque[Happening] = deque(maxlen=KEPT)
         self._wanted = asyncio.Event()
         self._beginning = asyncio.Lock()
+        self._away = False
 
     def poke(self) -> None:
         """Look at once: something has changed."""
@@ -96,8 +97,11 @@ class EventFeed:
             if self.followers:
                 try:
                     await self._look()
+                    self._away = False
                 except StoreError as error:
-                    log.warning("events cannot be read now: %s", error)
+                    if not self._away:  # once, however long it takes
+                        log.warning("events cannot be read now: %s", error)
+                    self._away = True
             try:
                 await asyncio.wait_for(self._wanted.wait(), EVENTS_EVERY)
             except TimeoutError:
