@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels.memory import empty, zeros
 
 
 def _sigmoid(x: Array) -> Array:
     """(1 + tanh(x/2)) / 2, which does not overflow."""
-    half = np.multiply(x, 0.5)
+    half = np.multiply(x, 0.5, out=empty(x.shape, x.dtype))
     np.tanh(half, out=half)
     half *= 0.5
     half += 0.5
@@ -24,7 +25,7 @@ def memory(gates: Array, cell: Array) -> Array:
     """Return the next cell state: f · cell + i · g."""
     n = cell.shape[-1]
     both = _sigmoid(gates[..., : 2 * n])
-    new = np.tanh(gates[..., 2 * n : 3 * n])
+    new = np.tanh(gates[..., 2 * n : 3 * n], out=empty(cell.shape, gates.dtype))
     new *= both[..., :n]
     kept = both[..., n:]
     kept *= cell
@@ -35,9 +36,9 @@ def memory(gates: Array, cell: Array) -> Array:
 def memory_by_gates(grad: Array, gates: Array, cell: Array) -> Array:
     """Return the cotangent of ``gates`` from that of `memory`."""
     n = cell.shape[-1]
-    out = np.empty_like(gates)
+    out = empty(gates.shape, gates.dtype)
     both = _sigmoid(gates[..., : 2 * n])
-    new = np.tanh(gates[..., 2 * n : 3 * n])
+    new = np.tanh(gates[..., 2 * n : 3 * n], out=empty(cell.shape, gates.dtype))
     into = out[..., : 2 * n]
     np.subtract(1.0, both, out=into)
     into *= both
@@ -71,7 +72,7 @@ def shown(gates: Array, cell: Array) -> Array:
 def shown_by_gates(grad: Array, gates: Array, cell: Array) -> Array:
     """Return the cotangent of ``gates`` from that of `shown`."""
     n = cell.shape[-1]
-    out = np.zeros_like(gates)
+    out = zeros(gates.shape, gates.dtype)
     open_ = _sigmoid(gates[..., 3 * n :])
     into = out[..., 3 * n :]
     np.subtract(1.0, open_, out=into)
@@ -83,7 +84,7 @@ def shown_by_gates(grad: Array, gates: Array, cell: Array) -> Array:
 
 def shown_by_cell(grad: Array, gates: Array, cell: Array) -> Array:
     """Return the cotangent of the cell state from that of `shown`."""
-    slope = np.tanh(cell)
+    slope = np.tanh(cell, out=empty(cell.shape, cell.dtype))
     slope *= slope
     np.subtract(1.0, slope, out=slope)
     slope *= _sigmoid(gates[..., 3 * cell.shape[-1] :])

@@ -22,7 +22,7 @@ _BLOCK = 1 << 14
 def gelu(x: Array) -> Array:
     """Return x Φ(x)."""
     x = np.asarray(x)
-    out = np.empty_like(x)
+    out = special.empty_like(x)
     laid = special.laid_out(x, out) if x.dtype == np.float32 else None
     if laid is None:
         half: Array = special.erf(x * _ROOT_HALF)
@@ -46,7 +46,7 @@ def gelu(x: Array) -> Array:
 
 def gelu_gradient(grad: Array, x: Array) -> Array:
     """Return the cotangent of ``x``."""
-    bell = np.empty_like(x)
+    bell = special.empty_like(x)
     np.multiply(x, x, out=bell)
     bell *= -0.5
     np.exp(bell, out=bell)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import selection
+from minidl.kernels import memory, selection
 
 #: Bytes of images at a time: with a result and a scratch array a third of an L2 cache.
 BLOCK_BYTES = 1 << 18
@@ -54,8 +54,8 @@ def moments(x: Array) -> Array:
     """Return mean and variance of each channel, ``(2, C)``."""
     rows = _rows(x)
     count = rows.shape[0] * rows.shape[1]
-    sums = np.empty((len(rows), rows.shape[2]), x.dtype)
-    out = np.empty((2, rows.shape[2]), x.dtype)
+    sums = memory.empty((len(rows), rows.shape[2]), x.dtype)
+    out = memory.empty((2, rows.shape[2]), x.dtype)
     fast = _compiled(rows, sums)
     if fast is not None:
         fast.channel_sums(rows, sums)
@@ -85,7 +85,7 @@ def batch_norm(
     """Return ``(x - mean) · weight / √(var + eps) + bias``."""
     rows, scale = _rows(x), _scale(moments, weight, eps)
     shift = np.zeros_like(scale) if bias is None else bias.astype(scale.dtype, copy=False)
-    out = np.empty_like(rows)
+    out = memory.empty(rows.shape, rows.dtype)
     if (fast := _compiled(rows, out)) is not None:
         fast.scale_channels(rows, moments[0], scale, shift, out)
         return _shaped(out, x)
@@ -98,7 +98,7 @@ def batch_norm(
 
 def _sums(grad: Array, rows: Array, mean: Array) -> tuple[Array, Array]:
     """Return Σ g and Σ g · (x - mean) of each channel."""
-    sums = np.empty((2, len(rows), rows.shape[2]), rows.dtype)
+    sums = memory.empty((2, len(rows), rows.shape[2]), rows.dtype)
     if (fast := _compiled(rows, grad, sums)) is not None:
         fast.channel_products(grad, rows, mean, sums[0], sums[1])
     else:
@@ -122,7 +122,7 @@ def by_input(
     along, across = _sums(g, rows, moments[0])
     level = (along / count).astype(x.dtype, copy=False)
     slope = (across / (count * (moments[1] + eps))).astype(x.dtype, copy=False)
-    scale, out = _scale(moments, weight, eps), np.empty_like(rows)
+    scale, out = _scale(moments, weight, eps), memory.empty(rows.shape, rows.dtype)
     if (fast := _compiled(rows, g, out)) is not None:
         fast.normalized_back(g, rows, moments[0], level, slope, scale, out)
         return _shaped(out, x)
@@ -151,7 +151,7 @@ def by_bias(grad: Array, x: Array, weight: Any, bias: Any, moments: Array, *, ep
 def channel_sum(x: Array) -> Array:
     """Return the sum of each channel of ``(N, C, *)``."""
     rows = _rows(x)
-    sums = np.empty((len(rows), rows.shape[2]), rows.dtype)
+    sums = memory.empty((len(rows), rows.shape[2]), rows.dtype)
     if (fast := _compiled(rows, sums)) is not None:
         fast.channel_sums(rows, sums)
     else:

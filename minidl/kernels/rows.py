@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import selection
+from minidl.kernels import memory, selection
 
 #: Bytes of rows at a time.
 BLOCK_BYTES = 1 << 18
@@ -55,7 +55,7 @@ def layer_norm(
     rows = _flat(x, length)
     mean, scale = _moments(rows, eps)
     w, b = _vector(weight, length, rows, 1.0), _vector(bias, length, rows, 0.0)
-    out = np.empty_like(rows)
+    out = memory.empty(rows.shape, rows.dtype)
     if (fast := selection.compiled(rows, out)) is not None:
         fast.scale_rows(rows, mean, scale, w, b, out)
         return out.reshape(x.shape)
@@ -76,7 +76,8 @@ def by_input(
     """
     rows, g = _flat(x, length), _flat(grad, length)
     mean, scale = _moments(rows, eps)
-    w, out = _vector(weight, length, rows, 1.0), np.empty_like(rows)
+    w = _vector(weight, length, rows, 1.0)
+    out = memory.empty(rows.shape, rows.dtype)
     level = g @ (w / length)
     along = np.empty_like(mean)
     for block in _blocks(rows):
@@ -123,7 +124,7 @@ def softmax(scores: Array) -> Array:
     if not scores.size:
         return np.zeros_like(scores)
     rows = _flat(scores, length)
-    out = np.empty_like(rows)
+    out = memory.empty(rows.shape, rows.dtype)
     if (fast := selection.compiled(rows, out)) is not None:
         fast.below_top(rows, out)
     else:
@@ -144,7 +145,7 @@ def softmax_gradient(grad: Array, probabilities: Array) -> Array:
     length = probabilities.shape[-1]
     p, g = _flat(probabilities, length), _flat(grad, length)
     along = np.einsum("ij,ij->i", g, p)
-    out = np.empty_like(p)
+    out = memory.empty(p.shape, p.dtype)
     if (fast := selection.compiled(p, g, out)) is not None:
         fast.weigh_rows(g, p, along, out)
     else:

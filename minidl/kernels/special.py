@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.autograd.arrays import asarray
 from minidl.autograd.primitive import Array
-from minidl.kernels import selection
+from minidl.kernels import memory, selection
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969):
 # numerators and denominators, highest power first, for |x| <= 0.46875, up to 4, and beyond.
@@ -122,8 +122,13 @@ def erf(x: Any) -> Array:
     return result
 
 
+def empty_like(x: Array) -> Array:
+    """Return an array that lies in memory as ``x`` does, if that is in order."""
+    return memory.empty(x.shape, x.dtype) if x.flags.c_contiguous else np.empty_like(x)
+
+
 def _erf_of_float32(x: Array) -> Array:
-    out = np.empty_like(x)
+    out = empty_like(x)
     laid = laid_out(x, out)
     if laid is None:
         return _erf_of_float32(np.ascontiguousarray(x))
