@@ -65,9 +65,10 @@ export class JobPage {
 
   #hear({ job, event }) {
     if (event.job_id !== this.id) return;
-    if (event.kind === "deleted") this.#gone("This job has been deleted.");
-    else if (job) this.#take(job);
+    if (event.kind === "deleted") return this.#gone("This job has been deleted.");
+    if (job) this.#take(job);
     if (this.#part instanceof HistoryView) this.#part.refresh();
+    return undefined;
   }
 
   async #load() {
