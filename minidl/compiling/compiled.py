@@ -28,6 +28,9 @@ from minidl.compiling.writing import MISSED
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: So many kinds of arguments are recorded: each takes two eager steps, and memory of its own.
+MOST_KINDS = 32
+
 #: So many programs for arguments of one kind: a step that wants more is not worth recording.
 MOST_PROGRAMS = 8
 
@@ -133,7 +136,7 @@ class Compiled(Generic[P, T]):
         )
         kind = self._kinds.get(key)
         if kind is None:
-            kind = self._kinds[key] = _Kind()
+            kind = self._new_kind(key)
         for program, variables in zip(kind.programs, kind.variables, strict=True):
             if variables.changed() is None and program.fits():
                 if program.unchecked:
@@ -145,6 +148,18 @@ class Compiled(Generic[P, T]):
         if kind.given_up is not None:
             return self.function(*args, **kwargs)
         return self._record(kind, args, kwargs)
+
+    def _new_kind(self, key: Any) -> _Kind:
+        """Make room for arguments of another kind; beyond some number they run eagerly."""
+        if len(self._kinds) < MOST_KINDS:
+            return self._kinds.setdefault(key, _Kind())
+        kind = _Kind()
+        self._give_up(
+            kind,
+            f"arguments of more than {MOST_KINDS} shapes, dtypes or values; those that were first "
+            "are replayed all the same",
+        )
+        return kind
 
     # ---- recording ---------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import minidl
 from minidl import nn, optim
 from minidl.autograd import backward
 from minidl.compiling import CompileError, CompileWarning
+from minidl.compiling.compiled import MOST_KINDS
 from minidl.profiling import profile
 
 
@@ -206,3 +207,13 @@ def test_one_recording_within_another_is_one() -> None:
         assert outer(minidl.ones(2)).tolist() == [3.0, 3.0]
     assert len(outer.programs) == 1
     assert not inner.programs
+
+
+def test_arguments_of_too_many_kinds() -> None:
+    compiled = minidl.compile(lambda x: x * 2.0)
+    sizes = range(1, MOST_KINDS + 4)
+    with pytest.warns(CompileWarning, match=f"more than {MOST_KINDS} shapes") as caught:
+        found = [compiled(minidl.ones(size)) for size in sizes for _ in range(3)]
+    assert all(out.tolist() == [2.0] * len(out) for out in found)
+    assert len(compiled.programs) == MOST_KINDS
+    assert len(caught) == 1
