@@ -154,8 +154,8 @@ def _follow(service: Connection, job_id: str, *, as_json: bool, quiet: bool) -> 
         note(later)
         raise typer.Exit(130) from None
     except ServiceError as error:
-        note(str(error))
-        fail(later, error.exit_status)
+        gone = error.status == 404  # deleted meanwhile
+        fail(str(error) if gone else f"{error}\n{later}", error.exit_status)
     if as_json:
         print_json(job)
     elif not quiet:
