@@ -446,3 +446,48 @@ def resample(images: Array, rows: Array, columns: Array, out: Array) -> None:
                         value = images[n, c, row, column] if inside else zero
                         found += weight * value
                     out[n, c, i, j] = found
+
+
+@kernel
+def im2col_narrow(
+    images: Array,
+    patches: Array,
+    outputs: Pair,
+    size: Pair,
+    stride: Pair,
+    dilation: Pair,
+    padding: Pair,
+) -> None:
+    """As `im2col`, for few channels: one number of all patches of a line after another.
+
+    Rows of a patch are then too short to be copied as runs; so the inner loop goes along the line.
+    """
+    count, height, width, channels = images.shape
+    source, target = images.reshape(-1), patches.reshape(-1)
+    zero = images.dtype.type(0)
+    length = size[0] * size[1] * channels
+    step = stride[1] * channels
+    for n in range(count):
+        for y in range(outputs[0]):
+            into = (n * outputs[0] + y) * outputs[1] * length
+            for i in range(size[0]):
+                row = y * stride[0] + i * dilation[0] - padding[0]
+                inside = (row >= 0) & (row < height)
+                for j in range(size[1]):
+                    left = j * dilation[1] - padding[1]
+                    # where the line of patches is within the image: 0 <= x · stride + left < width
+                    low = min(outputs[1], max(0, (stride[1] - 1 - left) // stride[1]))
+                    high = min(outputs[1], max(low, (width - 1 - left) // stride[1] + 1))
+                    if not inside:
+                        low, high = outputs[1], outputs[1]
+                    for c in range(channels):
+                        place = into + (i * size[1] + j) * channels + c
+                        start = (n * height + row) * width * channels + left * channels + c
+                        for x in range(low):
+                            target[np.uintp(place + x * length)] = zero
+                        for x in range(low, high):
+                            target[np.uintp(place + x * length)] = source[
+                                np.uintp(start + x * step)
+                            ]
+                        for x in range(high, outputs[1]):
+                            target[np.uintp(place + x * length)] = zero

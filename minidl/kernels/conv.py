@@ -24,8 +24,11 @@ BLOCK_BYTES = 1 << 20
 #: On a device there is no such cache to keep to, and a block costs the start of its kernels.
 DEVICE_BLOCK_BYTES = 1 << 28
 
-#: Numbers in a row of the kernel, over all channels, from which the compiled copy is faster.
+#: Numbers in a row of the kernel, over all channels, from which they are copied as a run.
 WIDE = 32
+
+#: Numbers in a patch up to which they are copied one by one along a line of patches.
+NARROW = 16
 
 
 def output_size(
@@ -100,9 +103,9 @@ class _Columns:
         step = max(1, _block_bytes(x) // max(1, self.rows * self.length * x.itemsize))
         self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype, x)
         self.blocks = list(_blocks(len(x), step))
-        # Short runs, those of few channels, NumPy copies as fast.
-        wide = kernel[1] * x.shape[1] >= WIDE
-        self.fast = selection.compiled(self.images, self.room) if wide else None
+        self.narrow = self.length <= NARROW
+        pays = self.narrow or kernel[1] * x.shape[1] >= WIDE  # between them NumPy is as fast
+        self.fast = selection.compiled(self.images, self.room) if pays else None
         if self.fast is None:
             self.patches = _patches(_padded(x, padding), kernel, stride, dilation, out)
 
@@ -113,7 +116,8 @@ class _Columns:
             if self.fast is None:
                 columns.reshape(self.patches[block].shape)[...] = self.patches[block]
             else:
-                self.fast.im2col(self.images[block], columns, *self.how)
+                copy = self.fast.im2col_narrow if self.narrow else self.fast.im2col
+                copy(self.images[block], columns, *self.how)
             yield block, columns
 
 

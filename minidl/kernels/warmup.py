@@ -43,6 +43,7 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     how: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
     weight = rng.standard_normal((2, conv.WIDE, 3, 3)).astype(dtype)
     yield lambda: conv.conv2d(wide, weight, None, **how)
+    yield lambda: conv.conv2d(x, np.ascontiguousarray(weight[:, :2, :2, :2]), None, **how)
     yield lambda: conv.conv2d_input(x, weight, size=(4, 4), **how)
     vector = rng.random(4).astype(dtype)
     moved = [vector.copy() for _ in range(4)]

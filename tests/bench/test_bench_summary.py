@@ -70,7 +70,7 @@ def test_chosen_ways():
         Way("minidl-numpy", "floor"): 0.5,
         Way("torch", "fused"): 1.0,
         Way("torch", "eager"): 1.2,
-        Way("torch", "compiled"): 1.3,
+        Way("torch", "compiled"): 1.6,
     }
     assert [str(way) for way in rounds.chosen(pilots)] == [
         "minidl, eager", "minidl, compiled", "minidl, floor", "torch, fused", "torch, eager",

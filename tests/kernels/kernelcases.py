@@ -258,6 +258,26 @@ COMPILED: dict[str, tuple[str, Case]] = {
         "col2im",
         spread((2, 3, 2, 2), 2, (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
     ),
+    "conv narrow": (
+        "im2col_narrow",
+        convolved((2, 4, 9, 8), 4, (2, 2), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    ),
+    "conv narrow, one channel": (
+        "im2col_narrow",
+        convolved((40, 1, 28, 28), 6, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels first"),
+    ),
+    "conv narrow, strided": (
+        "im2col_narrow",
+        convolved((2, 2, 11, 10), 4, (3, 2), (2, 3), (1, 0), (1, 1), layout="cropped"),
+    ),
+    "conv narrow, dilated": (
+        "im2col_narrow",
+        convolved((2, 2, 12, 13), 4, (2, 3), (2, 1), (2, 3), (3, 2), layout="channels first"),
+    ),
+    "conv narrow, padded beyond the image": (
+        "im2col_narrow",
+        convolved((2, 1, 2, 2), 2, (3, 3), (2, 3), (4, 5), (1, 1), layout="channels last"),
+    ),
     "conv wide": (
         "im2col",
         convolved((3, 11, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),

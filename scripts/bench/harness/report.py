@@ -177,7 +177,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     if lines := refusals(rows):
         parts.append(["## Refused", "", *lines, ""])
     if lines := ways_tried(rows):
-        parts.append(["## Tried and slower, median of the first steps", "", *lines, ""])
+        parts.append(["## Tried and slower, quickest of the first steps", "", *lines, ""])
     return "\n".join(line for part in parts for line in part)
 
 
