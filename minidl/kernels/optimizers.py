@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
 from minidl.kernels import selection
 
@@ -17,9 +18,15 @@ from minidl.kernels import selection
 BLOCK = 1 << 15
 
 
+def _length(array: Array) -> int:
+    """Elements in a block of this array: on a device, which has no such cache, all."""
+    return len(array) or 1 if type(array) in others else BLOCK
+
+
 def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    for start in range(0, len(arrays[0]), BLOCK):
-        yield tuple(array[start : start + BLOCK] for array in arrays)
+    length = _length(arrays[0])
+    for start in range(0, len(arrays[0]), length):
+        yield tuple(array[start : start + length] for array in arrays)
 
 
 def sgd(
@@ -70,7 +77,7 @@ def adam(
         constants = (shrink, decay, 1.0 - beta1, beta2, 1.0 - beta2, scale, eps, rate)
         fast.adam(value, grad, mean, square, *map(value.dtype.type, constants))
         return
-    scratch = np.empty(min(BLOCK, len(value)), value.dtype)
+    scratch = np.empty(min(_length(value), len(value)), value.dtype, like=value)
     for p, g, m, v in _blocks(value, grad, mean, square):
         work = scratch[: len(p)]
         if weight_decay and decoupled:

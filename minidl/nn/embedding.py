@@ -43,7 +43,7 @@ def _shorten(weight: Any, input: Any, max_norm: float | None, norm_type: float) 
 
 
 def _shorten_rows(weight: Any, input: Any, max_norm: float, norm_type: float) -> None:
-    named, table = np.unique(input), weight.detach().numpy()
+    named, table = np.unique(input), weight.detach().value
     named = named[(named >= 0) & (named < len(table))]  # others are told by what comes next
     norms = np.linalg.norm(table[named], norm_type, axis=1, keepdims=True)
     scale = np.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)

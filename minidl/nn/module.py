@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidl.autograd import recording
+from minidl.autograd.arrays import is_device, put
 from minidl.autograd.reverse import RemovableHandle
 from minidl.nn.hooks import ModuleHooks
 from minidl.nn.places import CALLER, locate
@@ -332,23 +333,61 @@ class Module:
             if parameter.requires_grad:
                 parameter.grad = None
 
-    def to(self, dtype: DTypeLike) -> Self:
-        """Convert all floating parameters and buffers, before an optimizer is made of them.
+    def to(
+        self,
+        target: DTypeLike | None = None,
+        *,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
+    ) -> Self:
+        """Convert floating parameters and buffers, or move all; before an optimizer is made.
+
+        Parameters
+        ----------
+        target
+            A floating dtype, or a device by its name: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
         Raises
         ------
         TypeError
-            ``dtype`` is not floating.
+            The dtype is not floating.
+        ValueError
+            There is no such name of a device.
+        RuntimeError
+            The device is not there; the message says what to install.
         """
+        if is_device(target):
+            device = str(target)
+        elif target is not None:
+            dtype = target
+        if dtype is not None:
+            self._convert(dtype)
+        if device is not None:
+            put(np.zeros(()), device)  # raises before anything is moved
+            for _, tensor in self._named_tensors(Parameter, Buffer):
+                gradient = tensor.grad
+                self._replace(tensor, put(tensor.value, device))
+                if gradient is not None:
+                    tensor.grad = gradient.to(device)
+        return self
+
+    def cpu(self) -> Self:
+        """Move all parameters and buffers to the host."""
+        return self.to("cpu")
+
+    @staticmethod
+    def _replace(tensor: Tensor, value: Any) -> None:
+        wanted = tensor.requires_grad
+        tensor.requires_grad_(False)
+        tensor.value = value
+        tensor.requires_grad_(wanted)
+
+    def _convert(self, dtype: DTypeLike) -> None:
         if np.dtype(dtype).kind != "f":
             raise TypeError(f"to: a floating dtype is wanted, got {np.dtype(dtype)}")
         for _, tensor in self._named_tensors(Parameter, Buffer):
             if tensor.dtype.kind == "f" and tensor.dtype != dtype:
-                wanted = tensor.requires_grad
-                tensor.requires_grad_(False)
-                tensor.value = tensor.value.astype(dtype)
-                tensor.requires_grad_(wanted)
-        return self
+                self._replace(tensor, tensor.value.astype(dtype))
 
     def double(self) -> Self:
         """Convert to float64."""

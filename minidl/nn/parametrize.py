@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.arguments import Positive, Size, checked
 from minidl.autograd import no_grad, recording
-from minidl.autograd.primitive import constant, plain
+from minidl.autograd.primitive import beside, bottom, constant, plain
 from minidl.nn.containers import ModuleDict
 from minidl.nn.module import Buffer, Module, Parameter
 from minidl.ops.elementwise import sqrt as square_root
@@ -34,9 +34,9 @@ class ParametrizationList(Module):
                 parts = parametrization.right_inverse(original)
         if isinstance(parts, tuple):
             for i, part in enumerate(parts):
-                setattr(self, f"original{i}", Parameter(plain(part, "parametrize").copy()))
+                setattr(self, f"original{i}", Parameter(bottom(part, "parametrize").copy()))
         elif parts is not None:
-            self.original = Parameter(plain(parts, "parametrize").copy())
+            self.original = Parameter(bottom(parts, "parametrize").copy())
         else:
             self.original = original
         setattr(self, "0", parametrization)
@@ -121,7 +121,7 @@ def remove_parametrizations(module: M, tensor_name: str, leave_parametrized: boo
     entry = entries[tensor_name]
     if leave_parametrized:
         with no_grad():
-            value = Parameter(plain(entry(), "remove_parametrizations").copy())
+            value = Parameter(bottom(entry(), "remove_parametrizations").copy())
     elif "original" in vars(entry):
         value = entry.original
     else:
@@ -204,6 +204,8 @@ class _SpectralNorm(Module):
         self._u, self._v = Buffer(u / max(np.linalg.norm(u), eps)), Buffer(v)
         self._v.value = self._unit(v)
         self._iterate(matrix, 15)
+        for buffer in (self._u, self._v):
+            buffer.value = beside(buffer.value, weight)
 
     def _matrix(self, weight: Any) -> Any:
         first = moveaxis(weight, self.dim, 0)
@@ -223,7 +225,7 @@ class _SpectralNorm(Module):
         if self.training and recording.open_recordings:
             recording.run(self._iterate, constant(matrix), self.steps)
         elif self.training:
-            self._iterate(plain(matrix, "spectral_norm"), self.steps)
+            self._iterate(bottom(matrix, "spectral_norm"), self.steps)
         u, v = (recording.run(_copied, buffer) for buffer in (self._u, self._v))
         return weight / matmul(u, matmul(matrix, v))
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from minidl.arguments import Probability, checked
 from minidl.autograd import no_grad
+from minidl.autograd.arrays import like
+from minidl.autograd.primitive import bottom
 from minidl.autograd.recording import effect
 from minidl.tensor import Tensor
 
@@ -48,7 +50,7 @@ class AveragedModel:
         self.model: _Model = model
         self.decay, self.use_buffers = decay, use_buffers
         self.n_averaged = 0
-        self.averages = {name: t.detach().numpy().copy() for name, t in self._tensors().items()}
+        self.averages = {name: _array(t).copy() for name, t in self._tensors().items()}
 
     def _tensors(self) -> dict[str, Tensor]:
         found = dict(self.model.named_parameters())
@@ -62,7 +64,7 @@ class AveragedModel:
         """Take in the model as it stands; call it after ``optimizer.step()``."""
         tensors = self._tensors()
         for name, average in self.averages.items():
-            value = tensors[name].detach().numpy()
+            value = _array(tensors[name])
             if self.n_averaged == 0:
                 average[...] = value
                 continue
@@ -74,7 +76,7 @@ class AveragedModel:
     def applied(self) -> Iterator[None]:
         """Put the averages into the model for a block of code: evaluation, saving."""
         tensors = self._tensors()
-        before = {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+        before = {name: _array(tensor).copy() for name, tensor in tensors.items()}
         try:
             for name, tensor in tensors.items():
                 tensor.copy_(self.averages[name])
@@ -96,13 +98,17 @@ class AveragedModel:
         ValueError
             Names or shapes do not fit; nothing has been changed.
         """
-        given = {n: np.asarray(t.detach() if isinstance(t, Tensor) else t)
-                 for n, t in state["averages"].items()}  # fmt: skip
+        given = {name: _array(t) for name, t in state["averages"].items()}
         if {n: a.shape for n, a in given.items()} != {n: a.shape for n, a in self.averages.items()}:
             raise ValueError("AveragedModel: the state's names or shapes are not the model's")
         for name, average in self.averages.items():
-            average[...] = given[name]
+            average[...] = like(given[name], average)
         self.n_averaged = int(state["n_averaged"])
+
+
+def _array(value: Any) -> Any:
+    """Return what a Tensor or a state holds, where it lies."""
+    return bottom(value.detach() if isinstance(value, Tensor) else value, "an average")
 
 
 def update_bn(loader: Iterable[Any], model: Any) -> None:

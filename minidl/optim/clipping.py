@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minidl.arguments import NonNegative, Positive, checked
-from minidl.autograd.primitive import Array
+from minidl.autograd.primitive import Array, bottom
 from minidl.autograd.recording import effect
 from minidl.tensor import Tensor
 
@@ -17,7 +17,7 @@ def gradients_of(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
     """Return the gradients that are there, to be changed in place."""
     # A Tensor iterates over its rows, which have no gradient: nothing would be clipped.
     given = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad.detach().numpy() for p in given if p.grad is not None]
+    return [bottom(p.grad.detach(), "clipping") for p in given if p.grad is not None]
 
 
 @effect
@@ -47,7 +47,7 @@ def clip_grad_norm_(
     if norm_type == 2.0:
         norm = math.sqrt(sum(_square_norm(g) for g in gradients))
     elif math.isinf(norm_type):
-        norm = max((float(np.abs(g).max(initial=0.0)) for g in gradients), default=0.0)
+        norm = max((float(np.abs(g).max()) for g in gradients if g.size), default=0.0)
     else:
         wide = (np.abs(g.astype(np.float64)) ** norm_type for g in gradients)
         norm = float(sum(float(g.sum()) for g in wide) ** (1.0 / norm_type))
@@ -111,7 +111,7 @@ def clip_grad_adaptive_(
     for parameter in given:
         if parameter.grad is None:
             continue
-        gradient, weight = parameter.grad.detach().numpy(), parameter.detach().numpy()
+        gradient, weight = (bottom(t.detach(), "clipping") for t in (parameter.grad, parameter))
         over = tuple(range(1, weight.ndim)) if weight.ndim > 1 else None
         size = np.sqrt(np.sum(weight * weight, axis=over, keepdims=True))
         slope = np.sqrt(np.sum(gradient * gradient, axis=over, keepdims=True))

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.autograd.primitive import Array
+from minidl.autograd.arrays import device_of
+from minidl.autograd.primitive import Array, place_of
 from minidl.autograd.reverse import Leaf
 from minidl.tensor import Tensor
 
@@ -55,10 +56,10 @@ class FlatParameters:
         self.parameters = list(parameters)
         bounds = np.cumsum([0, *(p.numel() for p in self.parameters)])
         self.pieces = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
-        dtype = self.parameters[0].dtype
-        self.value = np.empty(bounds[-1], dtype)
-        self.grad = np.zeros(bounds[-1], dtype)
-        self.state = {name: np.zeros(bounds[-1], dtype) for name in state}
+        dtype, place = self.parameters[0].dtype, place_of(self.parameters[0])
+        self.value = np.empty(bounds[-1], dtype, like=place)
+        self.grad = np.zeros(bounds[-1], dtype, like=place)
+        self.state = {name: np.zeros(bounds[-1], dtype, like=place) for name in state}
         self.steps = [0] * len(self.parameters)
         self.views = [
             (self.value[piece].reshape(p.shape), self.grad[piece].reshape(p.shape))
@@ -85,13 +86,18 @@ class FlatParameters:
                     f"a parameter of shape {parameter.shape} became {parameter.dtype} after the "
                     f"optimizer was made, which holds {value.dtype}; convert the model before"
                 )
+            if type(parameter.value) is not type(value):
+                raise TypeError(
+                    f"a parameter of shape {parameter.shape} was moved to {parameter.device} after "
+                    f"the optimizer was made, which is on {device_of(value)}; move the model before"
+                )
             value[...] = parameter.value
             parameter.value = value
         leaf = parameter.trace
         if isinstance(leaf, Leaf):
             leaf.buffer = grad
             if leaf.grad is not None and leaf.grad.value is not grad:
-                grad[...] = leaf.grad.detach().numpy()
+                grad[...] = leaf.grad.detach().value
                 leaf.grad = Tensor(grad)
 
     def segments(self) -> Iterator[Segment]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from minidl.arguments import NonNegative, Size, checked
-from minidl.autograd.primitive import Array
+from minidl.autograd.arrays import copied, like
+from minidl.autograd.primitive import Array, bottom, place_of, zeros_like
 from minidl.optim.optimizer import Optimizer
 from minidl.tensor import Tensor
 
@@ -81,14 +82,14 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Array:
         parts = [
-            np.zeros(p.numel(), p.dtype) if p.grad is None else p.grad.detach().numpy().reshape(-1)
+            bottom(zeros_like(p) if p.grad is None else p.grad.detach(), "LBFGS").reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
         return np.concatenate(parts)
 
     def _values(self) -> Array:
         return np.concatenate(
-            [p.detach().numpy().reshape(-1) for p in self.param_groups[0]["params"]]
+            [bottom(p.detach(), "LBFGS").reshape(-1) for p in self.param_groups[0]["params"]]
         )
 
     def _set(self, values: Array) -> None:
@@ -184,7 +185,8 @@ class LBFGS(Optimizer):
             They do not fit; nothing has been changed.
         """
         entry = {int(k): v for k, v in state_dict["state"].items()}.get(0)
-        memory = _Memory.restored(entry) if entry else _Memory()
+        place = place_of(self.param_groups[0]["params"][0])
+        memory = _Memory.restored(entry, place) if entry else _Memory()
         if entry and memory.direction.shape != self._values().shape:
             raise ValueError(
                 f"LBFGS: state of {memory.direction.size} numbers, and {self._values().size} "
@@ -246,11 +248,13 @@ class _Memory:
         }
 
     @classmethod
-    def restored(cls, entry: Mapping[str, Any]) -> _Memory:
+    def restored(cls, entry: Mapping[str, Any], place: Any) -> _Memory:
         """Make a memory of what `saved` returned, here or in PyTorch."""
 
         def array(value: Any) -> Array:
-            return np.array(value.detach() if isinstance(value, Tensor) else value)
+            given = value.detach() if isinstance(value, Tensor) else value
+            found: Array = copied(like(bottom(given, "LBFGS"), place))
+            return found
 
         memory = cls()
         memory.iterations = int(entry["n_iter"])

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, get_type_hints
 import numpy as np
 
 from minidl import arguments
+from minidl.autograd.arrays import like
+from minidl.autograd.primitive import bottom
 from minidl.autograd.recording import effect
 from minidl.optim.flat import FlatParameters, Segment
 from minidl.tensor import Tensor
@@ -93,7 +95,7 @@ class Optimizer:
                 f"there are {sorted(self.defaults)}"
             )
         known = {id(p) for other in self.param_groups for p in other["params"]}
-        by_dtype: dict[Any, list[Tensor]] = defaultdict(list)
+        alike: dict[Any, list[Tensor]] = defaultdict(list)
         for i, parameter in enumerate(params):
             if not (isinstance(parameter, Tensor) and parameter.is_leaf):
                 raise TypeError(
@@ -106,12 +108,12 @@ class Optimizer:
             if id(parameter) in known:
                 raise ValueError(f"{type(self).__name__}: parameter {i} is there twice")
             known.add(id(parameter))
-            by_dtype[parameter.dtype].append(parameter)
+            alike[parameter.dtype, parameter.device].append(parameter)
         settings = {**self.defaults, **group, "params": params}
         self._check_bounds(group)
         self.check(settings)
         self.param_groups.append(settings)
-        self._flat.append([FlatParameters(part, self.state_names) for part in by_dtype.values()])
+        self._flat.append([FlatParameters(part, self.state_names) for part in alike.values()])
 
     def _check_bounds(self, settings: Mapping[str, Any]) -> None:
         """Hold a group's own settings against the bounds in the constructor's signature."""
@@ -221,7 +223,8 @@ class Optimizer:
             for name, array in part.state.items():
                 piece = array[part.pieces[i]]
                 known = entry is not None and entry.get(name) is not None
-                piece[...] = np.asarray(entry[name]).reshape(-1) if known else 0.0  # type: ignore[index]
+                kept = bottom(entry[name], "load_state_dict") if known else None  # type: ignore[index]
+                piece[...] = 0.0 if kept is None else like(kept.reshape(-1), piece)
 
     def _settings(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of this optimizer in a saved group; others must be off, or as they are here."""

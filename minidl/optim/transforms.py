@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minidl.arguments import NonNegative, Positive, Size, checked
-from minidl.autograd.primitive import Array
+from minidl.autograd.arrays import like
+from minidl.autograd.primitive import Array, bottom
 from minidl.autograd.recording import effect
 from minidl.optim.clipping import gradients_of
 from minidl.optim.optimizer import Optimizer
@@ -165,7 +166,7 @@ class Lookahead:
             raise ValueError(f"Lookahead: alpha must be at most 1, got {alpha}")
         self.optimizer, self.k, self.alpha = optimizer, k, alpha
         self.count = 0
-        self.slow = [p.detach().numpy().copy() for p in _parameters(optimizer)]
+        self.slow = [_array(p).copy() for p in _parameters(optimizer)]
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -184,7 +185,7 @@ class Lookahead:
         self.count += 1
         if self.count % self.k == 0:
             for slow, parameter in zip(self.slow, _parameters(self.optimizer), strict=True):
-                slow += self.alpha * (parameter.detach().numpy() - slow)
+                slow += self.alpha * (_array(parameter) - slow)
                 parameter.copy_(slow)
         return loss
 
@@ -208,7 +209,7 @@ class Lookahead:
         self.optimizer.load_state_dict(state["optimizer"])
         self.count = int(state["count"])
         for slow, array in zip(self.slow, given, strict=True):
-            slow[...] = array
+            slow[...] = like(array, slow)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
@@ -216,6 +217,6 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def _array(value: Any) -> Array:
-    """Return what a state holds, a Tensor here or an array from a file."""
-    array: Array = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    """Return what a state holds, a Tensor here or an array from a file, where it lies."""
+    array: Array = bottom(value.detach() if isinstance(value, Tensor) else value, "Lookahead")
     return array

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.autograd import no_grad
+from minidl.autograd.arrays import opened
 from minidl.nn import Lazy, Module
 from minidl.nn.places import Place
 from minidl.optim import Optimizer, Schedule
@@ -139,6 +140,13 @@ class Experiment:
     task: Task
     accumulate: int = 1
     metrics: list[Metric] = field(default_factory=list)
+    device: str = "cpu"
+
+    def placed(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Return a batch where the model is."""
+        if self.device == "cpu":
+            return inputs, targets
+        return inputs.to(self.device), targets.to(self.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -177,6 +185,7 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
     ConfigError
         One cannot be made; placed at its line.
     """
+    _check_device(config)
     task = _make_task(config)
     data = build_data(config, normalize=task.normalizes, limits=limits)
     rng = np.random.default_rng([config.seed, 1])
@@ -191,6 +200,8 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
             "`reduction` of none leaves a loss for each sample; training wants a single number",
             "use mean (the default) or sum",
         )
+    model.to(device=config.device)
+    loss.to(device=config.device)
     optimizer = _construct(config, "optimizer", config.optimizer, list(model.parameters()))
     _check_accumulation(config, task)
     total_steps = _total_steps(config, len(data.train))
@@ -212,6 +223,7 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
         *(data, model, loss, optimizer, schedule, rng, total_steps, task),
         accumulate=config.trainer.accumulate,
         metrics=metrics,
+        device=config.device,
     )
     _check_loss(config, experiment)
     return experiment
@@ -241,6 +253,20 @@ def _total_steps(config: Config, batches: int) -> int | None:
     if settings.epochs is not None:
         limits.append(settings.epochs * math.ceil(batches / settings.accumulate))
     return min(limits, default=None)
+
+
+def _check_device(config: Config) -> None:
+    """Hold that the device is there, before anything is made."""
+    try:
+        opened(config.device)
+    except (ValueError, RuntimeError) as error:
+        raise config.problem(("device",), str(error)) from error
+    if config.device != "cpu" and config.trainer.compile is True:
+        raise config.problem(
+            ("trainer", "compile"),
+            f"steps on {config.device} cannot be recorded: that is for arrays of the host",
+            "leave `compile` out",
+        )
 
 
 def _check_accumulation(config: Config, task: Task) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from minidl.autograd.arrays import host
 from minidl.autograd.primitive import Array
 from minidl.nn import Module
 from minidl.optim import AveragedModel, Optimizer
@@ -69,7 +70,7 @@ def _sync_directory(directory: Path) -> None:
 
 def _bytes_of(arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
     # safetensors stores memory as it lies, so strided arrays are laid out first.
-    plain = {name: np.array(array, order="C") for name, array in arrays.items()}
+    plain = {name: np.array(host(array), order="C") for name, array in arrays.items()}
     content: bytes = save(plain, metadata=dict(metadata or {}))
     return content
 

@@ -80,7 +80,7 @@ class Stepper:
     def _replayed(self, function: Callable[P, T]) -> Callable[P, T]:
         """Return the function as it is recorded and replayed, if the settings want that."""
         wanted = self.settings.compile
-        if wanted is False:
+        if wanted is False or self.experiment.device != "cpu":  # arrays of the host are recorded
             return function
         return Compiled(
             function, strict=wanted is True, check=1, tell=self._tell_once, trial=self._trial
@@ -110,6 +110,7 @@ class Stepper:
             Loss or gradients are no numbers; unless the guard is ``stop``, the model is as it was.
         """
         experiment = self.experiment
+        batches = [experiment.placed(*batch) for batch in batches]
         # A forward pass moves running statistics, and may fill them with what is no number.
         buffers = {} if self.settings.nan_guard == "stop" else self._buffers()
         try:

@@ -249,6 +249,8 @@ class Config(Section):
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random choice in the run."""
+    device: str = "cpu"
+    """Where to train: cpu, or cuda (cuda:1 is the second GPU), which wants the extra `cuda`."""
     data: DataSpec
     """What is learnt from, and how it is cut into batches."""
     task: Spec | None = None

@@ -123,7 +123,8 @@ def evaluate(
     model.eval()
     try:
         with no_grad():
-            for inputs, targets in loader:
+            for batch in loader:
+                inputs, targets = experiment.placed(*batch)
                 loss, output = compute(inputs, targets)
                 outcome = experiment.task.told(experiment, loss, output, inputs, targets)
                 outputs, truth, guess = outcome.outputs, outcome.truth, outcome.guess

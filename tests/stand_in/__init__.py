@@ -221,13 +221,11 @@ class DeviceArray:
             return NotImplemented
         _check_call(name, args, kwargs)
         kwargs = dict(kwargs)
-        out = kwargs.get("out")
-        if out is not None:
-            kwargs["out"] = _target(out, name)
-        if name == "pad":
-            found = function(_in(args[0], name), *args[1:], **kwargs)
-        else:
-            found = function(*_in(tuple(args), name), **_in(kwargs, name))
+        out = kwargs.pop("out", None)
+        first = _in(args[0], name) if name == "pad" else None  # its widths may be an ndarray
+        given = (first, *args[1:]) if name == "pad" else _in(tuple(args), name)
+        into = {} if out is None else {"out": _target(out, name)}
+        found = function(*given, **_in(kwargs, name), **into)
         return _out(found) if out is None else out
 
 
