@@ -93,6 +93,16 @@ def test_it_stays_there(op: Op, sample: Sample, on_device: Any) -> None:
         check_derivatives(op, sample, on_device)
 
 
+def test_the_list_of_what_the_host_computes_holds(on_device: Any) -> None:
+    there = lambda x: Tensor(on_device(x))
+    for name in ON_THE_HOST:
+        before = copies["get"]
+        for op, _, sample in CASES:
+            if op.name == name:
+                op(*map_arrays(there, sample.args), **map_arrays(there, sample.kwargs))
+        assert copies["get"] > before, name
+
+
 def check_derivatives(op: Op, sample: Sample, on_device: Any) -> None:
     """Reverse, forward, and forward over reverse."""
 
