@@ -187,4 +187,10 @@ def _die_before_the_service() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with Interruption(patient=True):
+        status = main()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        # At once: a second SIGTERM, while the interpreter ends, would make another end of this one.
+        os._exit(status)

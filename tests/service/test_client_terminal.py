@@ -27,6 +27,7 @@ class Terminal:
             stderr=inner,
             env=environment(TERM="xterm", COLUMNS="120", **variables),
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # xdist ignores it
         )
         os.close(inner)
         self.shown = ""

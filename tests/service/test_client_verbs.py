@@ -181,6 +181,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # xdist ignores it
     )
     assert process.stdout is not None
     job = process.stdout.readline().split()[0]

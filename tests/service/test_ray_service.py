@@ -133,10 +133,11 @@ def test_whatever_is_killed_a_job_ends_once_and_truly(
     service.at_step(job, 3)
     ray_head.kill_head()
     time.sleep(3)
-    assert service.ask(job)["state"] == "running"  # for all that can be known
+    # No false end: it runs, for all that can be known, or has ended before Ray could end it.
+    assert service.ask(job)["state"] in ("running", "succeeded")
     ray_head.start()
     assert service.ends(job) == "succeeded"
-    assert service.attempts(job) == ["interrupted", "succeeded"]
+    assert service.attempts(job) in (["interrupted", "succeeded"], ["succeeded"])
     assert tiny_jobs.fingerprints(service.run(job)) == expected
 
     # Told to end, the service has the cluster's attempts write their checkpoints.

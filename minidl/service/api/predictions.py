@@ -84,7 +84,7 @@ async def signature(job_id: JobId, record: Reader, parts: PartsOf) -> dict[str, 
     "/jobs/{job_id}/predict",
     summary="Ask the best model of a job so far, or of a sweep that has ended",
     response_class=Response,
-    responses=told(404, 409, 413, 415, 422) | _ANSWER,
+    responses=told(404, 409, 415, 422) | _ANSWER,
     openapi_extra=_BODY,
 )
 async def predict(request: Request, job_id: JobId, record: Reader, parts: PartsOf) -> Response:
@@ -107,7 +107,7 @@ async def _best_run(parts: Parts, job_id: str) -> Path:
     "/models/{name}/predict",
     summary="Ask a model that is registered in MLflow",
     response_class=Response,
-    responses=told(404, 409, 413, 415, 422) | _ANSWER,
+    responses=told(404, 409, 415, 422) | _ANSWER,
     openapi_extra=_BODY,
 )
 async def predict_registered(

@@ -47,7 +47,7 @@ _STATUSES: dict[int, str] = {
 
 def told(*statuses: int, config: bool = False) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI is told of a route's errors."""
-    every = sorted({400, 401, 403, 429, 503, *statuses})
+    every = sorted({400, 401, 403, 413, 429, 503, *statuses})  # which any route may answer
     return {
         status: {
             "description": _STATUSES[status],

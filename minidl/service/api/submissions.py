@@ -98,7 +98,7 @@ Submitted = Annotated[tuple[SubmissionDocument, str | bytes | dict[str, Any]], D
     status_code=201,
     summary="Submit a config: a training, or a sweep",
     response_model=JobDocument,
-    responses=told(409, 413, 415, 422, config=True)
+    responses=told(409, 415, 422, config=True)
     | {
         200: {
             "model": JobDocument,
@@ -142,7 +142,7 @@ async def submit(
 @router.post(
     "/validate",
     summary="Say whether a config would be taken, and what is wrong with it",
-    responses=told(413, 415, 422, config=True),
+    responses=told(415, 422, config=True),
     openapi_extra=_BODY,
 )
 async def validate(record: Reader, parts: PartsOf, given: Submitted) -> ValidDocument:

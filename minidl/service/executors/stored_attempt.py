@@ -141,8 +141,10 @@ class StoredAttempt:
             process.kill()
             process.wait()
             raise
-        if spec.files.read_end() is None:
+        if (end := spec.files.read_end()) is None:
             write_end(spec.files, End(status, "its process was killed" if status < 0 else None))
+        elif end.exit_status is not None:  # what came after that is no end of the attempt
+            return end.exit_status
         return status if status >= 0 else 128 - status
 
     def _keep_up(self, process: subprocess.Popen[bytes]) -> None:
