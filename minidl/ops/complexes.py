@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, linear, primitive
+from minidl.autograd.primitive import Array, Primitive, linear, place_of, primitive
 from minidl.ops.arithmetic import where
 from minidl.ops.batching import elementwise
 from minidl.ops.elementwise import cos, sin
@@ -65,7 +65,7 @@ imag: Primitive = primitive(
 
 def _joined(real: Array, imag: Array) -> Array:
     kind = np.result_type(real, imag, np.complex64)
-    out = np.empty(np.broadcast_shapes(real.shape, imag.shape), kind, like=real)
+    out = np.empty(np.broadcast_shapes(real.shape, imag.shape), kind, like=place_of(real))
     out.real, out.imag = real, imag  # a sum would make NaN of infinite parts
     return out
 

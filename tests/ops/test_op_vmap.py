@@ -189,7 +189,11 @@ def test_what_vmap_cannot_do_says_so(op: Op) -> None:
 
 #: Run example by example under vmap, with the reason.
 ONE_BY_ONE = {
+    "_batch_norm": "each example is a batch of its own, with its own moments",
+    "_channel_sum": "over the batch of one example, beside `_conv2d_weight`",
     "_conv2d_weight": "the examples' kernels have no common axis to fold into",
+    "_moments": "of a batch: those of one example",
+    "_shares": "counts the rows that one example names",
     "_survives": "numbers the writes of one index",
 }
 

@@ -30,15 +30,18 @@ def test_following_through_a_killed_service(start: StartService, tmp_path: Path)
     service = start("data", PYTHONPATH=path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     port = service.url.rpartition(":")[2]
-    process = subprocess.Popen(
-        command("submit", "config.yaml", "--follow"),
-        cwd=tmp_path,
-        env=environment(MINIDL_SERVICE_URL=service.url, MINIDL_SERVICE_TOKEN=str(service.token)),
-        text=True,
-        encoding="utf-8",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    variables = {"MINIDL_SERVICE_URL": service.url, "MINIDL_SERVICE_TOKEN": str(service.token)}
+    trouble = tmp_path / "trouble"
+    with trouble.open("w") as errors:
+        process = subprocess.Popen(
+            command("submit", "config.yaml", "--follow"),
+            cwd=tmp_path,
+            env=environment(**variables),
+            text=True,
+            encoding="utf-8",
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
     assert process.stdout is not None
     said = ""
     while not re.search(r"epoch +2/40 ", said):
@@ -47,9 +50,9 @@ def test_following_through_a_killed_service(start: StartService, tmp_path: Path)
         said += line
     service.kill()
     start("data", "--port", port)
-    rest, trouble = process.communicate(timeout=120)
-    said += rest
-    assert process.returncode == 0, trouble
+    with process.stdout:  # not communicate(): it leaves out what was read ahead of the lines above
+        said += process.stdout.read()
+    assert process.wait(60) == 0, trouble.read_text()
     first, _, shown = said.partition("\n")
     job = first.split()[0]
     log = (service.data / "jobs" / job / "log.txt").read_text(encoding="utf-8")
@@ -57,4 +60,4 @@ def test_following_through_a_killed_service(start: StartService, tmp_path: Path)
     assert shown + "\n" == log
     assert re.findall(r"epoch +(\d+)/40 ", log) == [str(number) for number in range(1, 41)]
     assert last.startswith(f"{job}  succeeded  test/accuracy ")
-    assert f"{service.url} does not answer; trying again for 300 s" in trouble
+    assert f"{service.url} does not answer; trying again for 300 s" in trouble.read_text()

@@ -23,7 +23,7 @@ pytest_plugins = ["ray_head"]
 pytestmark = [*RAY_MARKS, pytest.mark.slow]
 SECONDS = 180.0
 #: Long enough to be caught at it, short enough to be waited for.
-STEPS = 300
+STEPS = 1200
 
 
 class Service:

@@ -53,6 +53,7 @@ def _experiment(
         task=Classification(),
         data=SimpleNamespace(classes=tuple(map(str, range(classes)))),
         metrics=list(metrics),
+        placed=lambda inputs, targets: (inputs, targets),
     )
 
 
