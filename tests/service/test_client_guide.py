@@ -92,6 +92,7 @@ def alike(line: str, folder: Path) -> str:
         (re.escape(str(folder)), "~"),
         (r"minidl_\w+_[\w-]{43}|minidl_…", "TOKEN"),
         (r"\b[0-9a-z]{16}\b", "JOB"),
+        (r" \(place \d+ in the queue\)", ""),  # it may have begun before it is asked for
         (r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?", "WHEN"),
         (r"[▁-█]+", "CURVE"),
         (r"\d+ min \d\d s|[\d.]+ s\b", "TIME"),
