@@ -29,6 +29,7 @@ HEAVY = [
     "PIL",
     "onnx",
     "psutil",
+    "mpi4py",
     "fastapi",
     "starlette",
     "uvicorn",
@@ -51,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     "fft": {"ops"},
     "linalg": {"ops"},
     "special": {"ops"},
-    "nn": {"ops", "tensor", "autograd", "arguments"},
+    "nn": {"ops", "tensor", "autograd", "arguments", "distributed"},
     "explaining": {"autograd", "ops", "nn"},
     "onnx": {"autograd", "nn", "tensor", "__init__"},
     "compiling": {"autograd", "ops", "kernels", "arguments"},
@@ -59,6 +60,7 @@ ARROWS: dict[str, set[str]] = {
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments", "kernels"},
+    "distributed": {"autograd", "optim"},
     "threads": set(),
     "__init__": {
         "threads",
@@ -73,6 +75,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "train": {
         "compiling",
+        "distributed",
         "models",
         "onnx",
         "profiling",
@@ -90,6 +93,7 @@ ARROWS: dict[str, set[str]] = {
     "service": {"train", "serving", "sweep", "__init__"},
     "__main__": {"cli"},
     "cli": {
+        "distributed",
         "kernels",
         "serving",
         "service",
@@ -117,6 +121,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "onnx": {"numpy", "onnx"},
     "data": {"numpy", "torchvision", "PIL"},
     "kernels": {"numpy", "numba"},
+    "distributed": {"numpy", "mpi4py"},
 }
 
 

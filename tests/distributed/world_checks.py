@@ -1,0 +1,76 @@
+"""What each rank does in the tests of `minidl.distributed.world`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from minidl.distributed import World, mpi
+
+
+def everything(world: World) -> dict[str, Any]:
+    """Each method once or twice; arrays of several dtypes, values of several sizes."""
+    rank, size = world.rank, world.size
+    sums = {
+        name: world.sum(np.full((2, 3), rank + 1, name)).tolist()
+        for name in ("float32", "float64", "int64", "int32")
+    }
+    # Far more than any buffer of a transport, so that ranks have to work on it together.
+    large = world.sum(np.arange(300_000.0) * (rank + 1))
+    refused = []
+    for wrong in ("complex128", "bool", "float16"):
+        try:
+            world.sum(np.zeros(2, wrong))
+        except TypeError as error:
+            refused.append(str(error))
+    strided = world.sum(np.arange(12.0).reshape(3, 4).T)
+    value = world.broadcast(
+        {"from": rank, "much": "x" * 100_000 * (rank == size - 1)}, root=size - 1
+    )
+    gathered = world.gather("r" * rank)
+    before = world.sum(np.array(float(rank))).item()
+    world.barrier()
+    return {
+        **{"rank": rank, "size": size, "local": [world.local_rank, world.local_size]},
+        **{"sums": sums, "large": [float(large[1]), float(large[-1])], "refused": refused},
+        **{"strided": strided.tolist(), "from": value["from"], "much": len(value["much"])},
+        **{"gathered": gathered, "before": before},
+    }
+
+
+def same_bits(world: World) -> list[str]:
+    """Sums of numbers that depend on the order, with ranks that come at other times each round."""
+    rng = np.random.default_rng(world.rank)
+    late = np.random.default_rng([world.rank, 1])
+    arrays = [rng.standard_normal(n) * 10.0 ** rng.integers(-8, 8, n) for n in (5, 700, 40_000)]
+    digests = []
+    for _ in range(4):
+        bits = b""
+        for array in arrays:
+            time.sleep(float(late.uniform(0.0, 0.004)))
+            bits += world.sum(array).tobytes()
+        digests.append(str(hash(bits)))
+    return digests
+
+
+def end(world: World, how: str) -> None:
+    """End rank 1 in some way while the others wait for it."""
+    mpi.GRACE = 1.0 if how != "all exit" else 60.0
+    if how == "all exit":
+        sys.exit(7)
+    if world.rank == 1:
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "raise":
+            raise ValueError("a batch of rank 1 is spoilt")
+        if how == "exit":
+            sys.exit(5)
+        if how == "abort":
+            world.abort(75)
+    world.barrier()
+    world.sum(np.ones(3))
