@@ -7,7 +7,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-enter_environment dev mlflow fast ray
+enter_environment dev mlflow fast ray mpi
 if [ -n "${WITH_TORCH:-}" ] && ! python -c 'import torch' 2>/dev/null; then
     say "Installing PyTorch for the comparison tests"
     python -m pip install --quiet --disable-pip-version-check \
