@@ -1,0 +1,100 @@
+"""Two hosts on this machine: ranks on both, over the cable and not past it, and nothing left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness.systems import SCRIPTS
+from ranks import hosts
+from ranks.hosts import Cable, UnavailableError, environment, two_hosts
+
+#: Each rank sums a vector over all, sends a byte there and back, and says where it is.
+RANK = """
+import json, os, sys, time
+import numpy as np
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+total = world.allreduce(np.full(100_000, world.rank + 1.0))
+other = world.size - 1
+began = time.perf_counter()
+if world.rank == 0:
+    world.send(b"x", other); world.recv(source=other)
+elif world.rank == other:
+    world.recv(source=0); world.send(b"x", 0)
+took = time.perf_counter() - began
+place = os.readlink("/proc/self/ns/net")
+said = world.gather([world.rank, place, float(total[0]), took])
+if world.rank == 0:
+    print(json.dumps(said))
+"""
+
+
+def namespaces() -> str:
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
+    return listed.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def possible() -> None:
+    pytest.importorskip("mpi4py", reason="two hosts: the extra mpi is not installed")
+    why = hosts.lacking()
+    if why is not None:
+        pytest.skip(f"two hosts: {why}")
+
+
+@pytest.mark.parametrize(
+    ("cable", "ranks"), [(Cable(mbit=500.0), 4), (Cable(delay_ms=20.0), 2)], ids=str
+)
+def test_ranks_of_two_hosts_sum_over_the_cable(cable, ranks):
+    if cable.delay_ms and not Path("/dev/net/tun").exists():
+        pytest.skip("a delay wants /dev/net/tun, which is not here")
+    with two_hosts(cable) as made:
+        done = subprocess.run(
+            made.command(ranks, [sys.executable, "-c", RANK]),
+            env=environment(), capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        # The vector has 800 kB, and half of it is the least that a host has to tell the other.
+        assert min(made.sent(), made.received()) > 400_000
+    assert [rank for rank, *_ in said] == list(range(ranks))
+    assert {total for *_, total, _ in said} == {ranks * (ranks + 1) / 2}
+    places = [place for _, place, *_ in said]
+    half = ranks // 2
+    assert len(set(places)) == 2
+    assert len(set(places[:half])) == len(set(places[half:])) == 1
+    assert said[0][-1] >= 2 * cable.delay_ms / 1e3  # there and back
+    assert not any(name in namespaces() for name in made.names)
+
+
+def fail_on(made: hosts.Hosts) -> None:
+    assert all(name in namespaces() for name in made.names)
+    raise ZeroDivisionError(" ".join(made.names))
+
+
+def test_hosts_go_when_what_is_done_on_them_fails():
+    with pytest.raises(ZeroDivisionError) as raised, two_hosts(Cable()) as made:
+        fail_on(made)
+    assert not any(name in namespaces() for name in str(raised.value).split())
+
+
+def test_the_command_gives_the_status_of_the_ranks():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "two_hosts.py"), "--", sys.executable, "-c",
+         "import sys; print('here', flush=True); sys.exit(3)"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.count("here") == 2
+    assert done.returncode == 3
+
+
+def test_what_cannot_be_is_said(monkeypatch):
+    with two_hosts(Cable()) as made, pytest.raises(ValueError, match="even number of ranks, not 3"):
+        made.command(3, ["true"])
+    monkeypatch.setattr(hosts.os, "geteuid", lambda: 1000)
+    with pytest.raises(UnavailableError, match="want root"), two_hosts(Cable()):
+        pass
