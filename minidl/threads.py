@@ -3,18 +3,21 @@
 A container that is given two CPUs of sixty-four by a quota still sees sixty-four, and OpenBLAS
 starts a thread for each; they then wait for each other by spinning, and the quota is spent on that.
 So the quota is looked up before NumPy is imported, and told to BLAS by the variables that it reads.
-Whoever sets one of them decides.
+Processes that an MPI launcher has started side by side have an equal share each. Whoever sets one
+of the variables decides.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 #: What the builds of BLAS that NumPy comes with read, once, when they are loaded.
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+#: Where launchers (MPICH's, Open MPI's) say how many processes they have started on this host.
+NEIGHBOURS = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
 def _places(root: Path, group: str) -> Iterator[Path]:
@@ -67,12 +70,25 @@ def cpus() -> int:
     return os.cpu_count() or 1
 
 
+def ranks_here(environment: Mapping[str, str]) -> int:
+    """Return how many processes, with this one, an MPI launcher has started on this host."""
+    given = next((environment[name] for name in NEIGHBOURS if name in environment), "1")
+    return max(1, int(given)) if given.isdecimal() else 1
+
+
+def share(environment: Mapping[str, str], quota: float | None) -> int:
+    """Return how many threads this process may have: CPUs or quota, by the ranks on this host."""
+    free = cpus() if quota is None else min(cpus(), quota)
+    return max(1, int(free / ranks_here(environment)))
+
+
 def follow_quota(environment: MutableMapping[str, str], quota: float | None) -> None:
-    """Tell BLAS the quota, where it is below the number of CPUs and nobody has told it another."""
-    if quota is None or quota >= cpus() or any(name in environment for name in VARIABLES):
+    """Tell BLAS its share, where it is below the number of CPUs and nobody has told it another."""
+    threads = share(environment, quota)
+    if threads >= cpus() or any(name in environment for name in VARIABLES):
         return
     for name in VARIABLES:
-        environment[name] = str(max(1, int(quota)))
+        environment[name] = str(threads)
 
 
 if "numpy" not in sys.modules:  # else BLAS has been loaded, and has its threads

@@ -58,6 +58,14 @@ def test_quota(tmp_path: Path, lines: str, files: dict[str, str], quota: float |
         ({}, None, None),
         ({}, 8.0, None),  # as many as there are
         ({"OMP_NUM_THREADS": "5"}, 2.0, None),
+        # beside other ranks of one training
+        ({"MPI_LOCALNRANKS": "4"}, None, "2"),
+        ({"MPI_LOCALNRANKS": "4"}, 6.0, "1"),
+        ({"MPI_LOCALNRANKS": "16"}, None, "1"),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, None, "4"),
+        ({"MPI_LOCALNRANKS": "1"}, None, None),
+        ({"MPI_LOCALNRANKS": "many"}, None, None),
+        ({"MPI_LOCALNRANKS": "4", "OMP_NUM_THREADS": "5"}, None, None),
     ],
 )
 def test_blas_is_told(
@@ -69,7 +77,7 @@ def test_blas_is_told(
     if wanted is None:
         assert environment == before
     else:
-        assert environment == dict.fromkeys(threads.VARIABLES, wanted)
+        assert environment == before | dict.fromkeys(threads.VARIABLES, wanted)
 
 
 def test_it_is_read_before_numpy_is_there() -> None:
