@@ -85,6 +85,11 @@ class DataLoader:
         Makes a batch of a list of samples; `collate` by default.
     prefetch
         How many batches are made ahead, in a thread.
+    rank, world
+        Of ``world`` processes that train together this is number ``rank``: of every batch it gets
+        its share in a row, the first processes one sample more where it does not go up evenly.
+        There are as many batches for each; of a small one a share may be empty. A batch is
+        augmented whole, so its samples do not depend on the number of processes.
 
     Attributes
     ----------
@@ -94,8 +99,8 @@ class DataLoader:
     Raises
     ------
     ValueError
-        A number out of its bounds, an empty dataset, ``shuffle`` beside a sampler, or ``drop_last``
-        that leaves no batch.
+        A number out of its bounds, an empty dataset, ``shuffle`` beside a sampler, ``drop_last``
+        that leaves no batch, or a ``rank`` that is not below ``world``.
 
     Examples
     --------
@@ -120,6 +125,8 @@ class DataLoader:
         augment: Augmentation | None = None,
         collate: Callable[[Sequence[Any]], Any] = collate,
         prefetch: Count = 0,
+        rank: Count = 0,
+        world: Size = 1,
     ) -> None:
         name = getattr(dataset, "name", type(dataset).__name__)
         if len(dataset) == 0:
@@ -134,6 +141,8 @@ class DataLoader:
                 f"samples, batch_size is {batch_size}; "
                 f"use drop_last=False or a batch_size of at most {len(sampler)}"
             )
+        if rank >= world:
+            raise ValueError(f"DataLoader: rank must be below world {world}, got {rank}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -145,6 +154,7 @@ class DataLoader:
         self.augment = augment
         self.collate = collate
         self.prefetch = prefetch
+        self.rank, self.world = rank, world
         self.epoch = 0
         self._begin = self._delivered = 0
 
@@ -206,7 +216,10 @@ class DataLoader:
     def _batches(self, order: NDArray[np.intp], epoch: int, begin: int) -> Iterator[Any]:
         for number in range(begin, len(self)):
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            inputs, *others = self._gather(chosen)
+            own = share_of(len(chosen), rank=self.rank, world=self.world)
+            # What is drawn for a sample must not depend on who trains on it, and some augmentations
+            # mix samples of a batch: so it is changed whole, and cut then.
+            inputs, *others = self._gather(chosen if self.augment is not None else chosen[own])
             if self.augment is not None:
                 if inputs.dtype == np.uint8:
                     inputs = normalize(inputs)
@@ -214,6 +227,8 @@ class DataLoader:
                 targets = others[0] if others else np.zeros(len(inputs), np.int64)
                 inputs, targets = self.augment(inputs, targets, rng)
                 others[:1] = [targets] if others else []
+                if self.world > 1:
+                    inputs, others = inputs[own], [other[own] for other in others]
             yield (normalize(inputs, mean=self.mean, std=self.std), *others)
 
     def _gather(self, chosen: NDArray[np.intp]) -> tuple[NDArray[Any], ...]:
@@ -224,6 +239,19 @@ class DataLoader:
             return tuple(dataset.batch(chosen))
         made = self.collate([dataset[int(i)] for i in chosen])
         return tuple(made) if isinstance(made, (tuple, list)) else (made,)
+
+
+def share_of(count: int, *, rank: int, world: int) -> slice:
+    """Return which of ``count`` samples in a row process ``rank`` of ``world`` takes.
+
+    Examples
+    --------
+    >>> [share_of(10, rank=rank, world=4) for rank in range(4)]
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 8, None), slice(8, 10, None)]
+    """
+    each, over = divmod(count, world)
+    begin = rank * each + min(rank, over)
+    return slice(begin, begin + each + (rank < over))
 
 
 #: Tells the generator of a batch's augmentation from that of an epoch's order.

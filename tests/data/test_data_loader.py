@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minidl.data import ArrayDataset, DataLoader, normalize
+from minidl.data.augment import Compose, GaussianNoise, Mixup, RandomCrop
 
 
 def numbered(n: int = 10) -> ArrayDataset:
@@ -168,3 +169,37 @@ def test_a_negative_epoch_is_refused() -> None:
     with pytest.raises(ValueError, match="epoch must be at least 0, got -1"):
         loader.set_epoch(-1)
     assert loader.epoch == 0
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("how", [{}, {"shuffle": True}, {"augment": True}, {"prefetch": 2}])
+def test_ranks_share_the_batches_of_one_process(world: int, how) -> None:
+    rng = np.random.default_rng(0)
+    data = ArrayDataset(rng.random((23, 1, 6, 6), np.float32), np.arange(23) % 3)
+    how = {"seed": 5} | how
+    if how.get("augment"):  # crops each sample, mixes samples of a batch, and draws pixels
+        how["augment"] = Compose([RandomCrop(padding=2), Mixup(num_classes=3), GaussianNoise(0.1)])
+    whole = DataLoader(data, 5, **how)
+    shares = [DataLoader(data, 5, rank=rank, world=world, **how) for rank in range(world)]
+    for epoch in (1, 2):
+        for loader in (whole, *shares):
+            loader.set_epoch(epoch)
+        assert {len(loader) for loader in shares} == {len(whole)}
+        for batch, *parts in zip(whole, *shares, strict=True):
+            sizes = [len(part[0]) for part in parts]
+            assert max(sizes) - min(sizes) <= 1
+            assert sizes == sorted(sizes, reverse=True)
+            for number, field in enumerate(batch):
+                joined = np.concatenate([part[number].numpy() for part in parts])
+                np.testing.assert_array_equal(joined, field.numpy())
+
+
+def test_a_rank_goes_on_where_it_was() -> None:
+    loader = DataLoader(numbered(), 4, rank=1, world=2)
+    loader.load_state_dict({"epoch": 0, "batch": 1})
+    assert [targets.tolist() for _, targets in loader] == [[6, 7], [9]]
+
+
+def test_a_rank_beyond_the_world_is_refused() -> None:
+    with pytest.raises(ValueError, match="rank must be below world 2, got 2"):
+        DataLoader(numbered(), 4, rank=2, world=2)
