@@ -11,7 +11,7 @@ A share of nothing (the precision of a class never guessed, the recall of one wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -33,6 +33,9 @@ class Accuracy(ClassMetric):
 
     def _take(self, outputs: Array, targets: Array) -> None:
         self.right += int(np.count_nonzero(outputs.argmax(axis=1) == targets))
+
+    def _merge(self, other: Self) -> None:
+        self.right += other.right
 
     def _value(self) -> float:
         return self.right / self.count
@@ -83,6 +86,9 @@ class TopKAccuracy(ClassMetric):
         told = ~np.isnan(outputs).any(axis=1)
         self.right += int(np.count_nonzero((before < self.k) & told))
 
+    def _merge(self, other: Self) -> None:
+        self.right += other.right
+
     def _value(self) -> float:
         return self.right / self.count
 
@@ -111,6 +117,9 @@ class ShareByClass(AveragedMetric):
         which = (targets[guess == targets], guess, targets)
         counts = np.stack([np.bincount(part, minlength=outputs.shape[1]) for part in which])
         self.counts = self.counts + counts if self.count else counts
+
+    def _merge(self, other: Self) -> None:
+        self.counts = self.counts + other.counts if self.count else other.counts
 
     def _value(self) -> float | Array:
         counts = self.counts.sum(axis=1, keepdims=True) if self.average == "micro" else self.counts

@@ -44,6 +44,14 @@ class ExactSum:
         except OverflowError:  # beyond the largest float
             self._not_finite += math.inf
 
+    def merge(self, other: ExactSum) -> None:
+        """Take in what another sum has taken in."""
+        self._not_finite += other._not_finite
+        try:
+            self._parts = _exactly([*self._parts, *other._parts])
+        except OverflowError:  # beyond the largest float
+            self._not_finite += math.inf
+
     @property
     def value(self) -> float:
         """The sum, rounded once."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
@@ -22,6 +22,9 @@ Averaging: TypeAlias = Literal["macro", "micro", "weighted", "none"]
 
 class Metric:
     """Base of all metrics. A subclass says what it keeps (`reset`), takes (`_take`) and gives.
+
+    Samples may be taken in by several objects, in several processes, and brought together
+    (`merge`): the answer is that of one object that has seen them all.
 
     Attributes
     ----------
@@ -61,6 +64,12 @@ class Metric:
             self._take(outputs, targets)
             self.count += len(targets)
 
+    def merge(self, other: Self) -> None:
+        """Take in the samples that another metric, of the same settings, has taken in."""
+        if other.count:
+            self._merge(other)
+            self.count += other.count
+
     def compute(self) -> float | Array:
         """Return the figure of all samples so far, or one a class; NaN where there were none."""
         return self._value() if self.count else math.nan
@@ -88,6 +97,9 @@ class Metric:
         raise NotImplementedError
 
     def _take(self, outputs: Array, targets: Array) -> None:
+        raise NotImplementedError
+
+    def _merge(self, other: Self) -> None:
         raise NotImplementedError
 
     def _value(self) -> float | Array:

@@ -8,7 +8,7 @@ and summed exactly, so nothing here depends on the batches.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class _MeanDifference(NumberMetric):
     def _take(self, outputs: Array, targets: Array) -> None:
         self.total.add(self._cost(outputs - targets))
         self.terms += targets.size
+
+    def _merge(self, other: Self) -> None:
+        self.total.merge(other.total)
+        self.terms += other.terms
 
     def _value(self) -> float:
         return self.total.value / self.terms
@@ -85,6 +89,19 @@ class R2Score(NumberMetric):
             residual.add(missed[:, column])
             linear.add(shifted[:, column])
             square.add(shifted[:, column] ** 2)
+
+    def _merge(self, other: Self) -> None:
+        if self.first is None or other.first is None:
+            self.first, self.sums = other.first, other.sums
+            return
+        # Both have their own y_0: Σ (y - b) and Σ (y - b)² become sums of y - a, with d = b - a.
+        for d, own, found in zip(other.first - self.first, self.sums, other.sums, strict=True):
+            residual, linear, square = found
+            own[0].merge(residual)
+            own[1].merge(linear)
+            own[2].merge(square)
+            own[1].add(np.array(other.count * d))
+            own[2].add(np.array([2.0 * d * linear.value, other.count * d * d]))
 
     def _value(self) -> float:
         if self.count < 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class AUROC(AveragedMetric):
     def _take(self, outputs: Array, targets: Array) -> None:
         self.logits.append(outputs.copy())
         self.targets.append(targets.copy())
+
+    def _merge(self, other: Self) -> None:
+        self.logits += other.logits
+        self.targets += other.targets
 
     def _value(self) -> float | Array:
         scores, truth = softmax(np.concatenate(self.logits)), np.concatenate(self.targets)
@@ -117,6 +121,9 @@ class BrierScore(ClassMetric):
         scale = 0.5 if outputs.shape[1] == 2 else 1.0
         self.total.add(scale * (distance * distance).sum(axis=1))
 
+    def _merge(self, other: Self) -> None:
+        self.total.merge(other.total)
+
     def _value(self) -> float:
         return self.total.value / self.count
 
@@ -139,6 +146,9 @@ class LogLoss(ClassMetric):
 
     def _take(self, outputs: Array, targets: Array) -> None:
         self.total.add(surprise(outputs, targets))
+
+    def _merge(self, other: Self) -> None:
+        self.total.merge(other.total)
 
     def _value(self) -> float:
         return self.total.value / self.count
@@ -219,6 +229,12 @@ class CalibrationError(ClassMetric):
         self.right += np.bincount(within[right], minlength=self.bins)
         for number in np.unique(within):
             self.confidences[number].add(confidence[within == number])
+
+    def _merge(self, other: Self) -> None:
+        self.samples += other.samples
+        self.right += other.right
+        for own, found in zip(self.confidences, other.confidences, strict=True):
+            own.merge(found)
 
     def _edges(self) -> Array:
         return np.linspace(0.0, 1.0, self.bins + 1)

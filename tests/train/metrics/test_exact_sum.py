@@ -22,6 +22,13 @@ def test_it_is_the_exact_sum_rounded_once(parts: list[list[float]]) -> None:
     expected = sum((Fraction(value) for part in parts for value in part), Fraction(0))
     assert total.value == float(expected)
 
+    shares = [ExactSum() for _ in range(3)]
+    for number, part in enumerate(parts):
+        shares[number % 3].add(np.array(part))
+    for share in shares[1:]:
+        shares[0].merge(share)
+    assert shares[0].value == total.value
+
 
 def test_what_naive_sums_lose_is_kept() -> None:
     total = ExactSum()
@@ -42,6 +49,11 @@ def test_what_is_not_finite_goes_through() -> None:
         total.add(np.array(values))
         total.add(np.array([2.0]))
         np.testing.assert_equal(total.value, expected)
+        first, second = ExactSum(), ExactSum()
+        first.add(np.array(values[0]))
+        second.add(np.array(values[1]))
+        first.merge(second)
+        np.testing.assert_equal(first.value, expected)
 
 
 def test_nothing_is_zero() -> None:
