@@ -20,7 +20,10 @@ import numpy as np
 from minidl.autograd.primitive import Array
 from minidl.autograd.reverse import Leaf
 from minidl.compiling.recording import Instruction, Ref, Slot, read_by
+from minidl.kernels.affine import add_relu, add_turned
 from minidl.kernels.masking import masked
+from minidl.kernels.rectifying import relu, relu_gradient
+from minidl.kernels.summing import total
 
 #: Bytes from which a result is planned: smaller ones come from the allocator's free lists.
 SMALLEST = 1 << 12
@@ -48,6 +51,12 @@ UFUNCS: dict[Callable[..., Any], np.ufunc] = {
     operator.xor: np.bitwise_xor,
     operator.invert: np.invert,
 }
+
+#: Kernels that work element by element and take ``out``, as ufuncs do.
+ELEMENTWISE: tuple[Callable[..., Any], ...] = (masked, relu, relu_gradient, add_relu)
+
+#: Other kernels that take ``out``.
+WRITING: tuple[Callable[..., Any], ...] = (*ELEMENTWISE, add_turned, total)
 
 #: Effects that keep none of the arrays they are given.
 KEEP_NOTHING = {"Leaf.accumulate", "move"}
@@ -100,15 +109,17 @@ class Plan:
 def writer(instruction: Instruction) -> Callable[..., Any] | None:
     """Return what writes an instruction's result into an array given as last argument."""
     function = UFUNCS.get(instruction.function, instruction.function)
-    if function is masked:
-        return masked
+    if function in WRITING:
+        return function
     if isinstance(function, np.ufunc) and function.nout == 1 and not instruction.kwargs:
         return function
     return None
 
 
 def _elementwise(function: Callable[..., Any]) -> bool:
-    return function is masked or (isinstance(function, np.ufunc) and function.signature is None)
+    if function in ELEMENTWISE:
+        return True
+    return isinstance(function, np.ufunc) and function.signature is None
 
 
 def plan(instructions: Sequence[Instruction], slots: Sequence[Slot], returned: set[int]) -> Plan:

@@ -15,6 +15,7 @@ from typing import Any
 
 from minidl.autograd.primitive import Array, box, clock
 from minidl.autograd.reverse import EAGER, Leaf, Node
+from minidl.compiling.fusing import fused
 from minidl.compiling.plan import plan
 from minidl.compiling.recording import Instruction, Noted, Recording, Ref, read_by, rebuilt, refs
 from minidl.compiling.traced import BINARY, draw
@@ -45,7 +46,7 @@ class Program:
         returned = {ref.slot for ref in self.returned}
         first, rest = _in_order(recording, returned)
         self.modules = list(recording.modules.values())
-        self.instructions = instructions = [*first, *rest]
+        self.instructions = instructions = fused([*first, *rest], self.slots, returned)
         #: How often the program is still to be compared with an eager step.
         self.unchecked = 0
         self.plan = plan(instructions, self.slots, returned)

@@ -192,8 +192,8 @@ class Recording(Level):
 
     def run(self, primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run an operation on arrays, and take it down."""
-        if self.open and not params and primitive in EXPANSIONS:
-            return EXPANSIONS[primitive](self, *args)
+        if self.open and primitive in EXPANSIONS:
+            return EXPANSIONS[primitive](self, *args, **params)
         values = self._held(args)
         asked: list[Any] = []
         try:

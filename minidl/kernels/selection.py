@@ -75,12 +75,13 @@ def use_kernels(mode: str) -> Iterator[None]:
         _override.reset(token)
 
 
-def compiled(*arrays: Array) -> ModuleType | None:
+def compiled(*arrays: Array, small: bool = False) -> ModuleType | None:
     """Return `minidl.kernels.compiled` where it is to be used on these arrays, else None.
 
     It takes arrays of one dtype, float32 or float64, writable and C-contiguous; for images that
     lie channels-last the caller passes the ``(N, H, W, C)`` view. The first array's size is what
-    ``auto`` goes by.
+    ``auto`` goes by; ``small`` kernels, which stand for several calls of NumPy, are called on
+    small arrays too, once numba is loaded.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def compiled(*arrays: Array) -> ModuleType | None:
         The mode is ``compiled`` and numba is not installed.
     """
     mode = _override.get() or _from_environment()
-    if mode == "numpy" or (mode == "auto" and not _pays(arrays[0].size)):
+    if mode == "numpy" or (mode == "auto" and not _pays(arrays[0].size, small)):
         return None
     module = _require() if mode == "compiled" else _load()
     dtype = arrays[0].dtype
@@ -108,10 +109,10 @@ class Work:
     elements = 0
 
 
-def _pays(size: int) -> bool:
+def _pays(size: int, small: bool = False) -> bool:
     """Say whether ``auto`` goes to numba for an array of this size, and count it."""
     if size < CALLED:
-        return False
+        return small and Work.elements >= ENOUGH
     if Work.elements < ENOUGH:
         # Threads may lose a count to each other; it is a rule of thumb, and the bits are the same.
         Work.elements += size

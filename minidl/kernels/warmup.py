@@ -13,7 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, resampling, rows, special
+from minidl.kernels import (
+    affine,
+    conv,
+    entropy,
+    gelu,
+    masking,
+    norm,
+    optimizers,
+    pool,
+    rectifying,
+    resampling,
+    rows,
+    special,
+)
 from minidl.kernels.selection import use_kernels
 
 
@@ -40,6 +53,10 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: pool.max_pool2d(x, **pooled)
     yield lambda: pool.unpool(top, x, top, **pooled)
     yield lambda: masking.masked(x, x > 0)
+    yield lambda: rectifying.relu(x)
+    yield lambda: rectifying.relu_gradient(x, x)
+    yield lambda: rectifying.relu(top, top)
+    yield lambda: rectifying.relu_gradient(top, top, top)
     how: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
     weight = rng.standard_normal((2, conv.WIDE, 3, 3)).astype(dtype)
     yield lambda: conv.conv2d(wide, weight, None, **how)
@@ -65,6 +82,13 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: rows.by_input(lines, lines, None, None, **along)
     yield lambda: rows.softmax(lines)
     yield lambda: rows.softmax_gradient(lines, lines)
+    classes: dict[str, Any] = {"target": np.zeros(3, np.int64), "smoothing": 0.0}
+    columns = np.ascontiguousarray(lines.T)
+    yield lambda: affine.add_turned(columns, lines[0])
+    yield lambda: affine.add_relu(lines, lines[0])
+    yield lambda: affine.add_relu(lines, lines[0], lines)
+    yield lambda: entropy.cross_entropy(lines, **classes)
+    yield lambda: entropy.by_logits(lines[:, 0], lines, **classes)
     places = rng.random((2, 3, 3)).astype(dtype)
     yield lambda: resampling.resample(np.ascontiguousarray(x), places, places)
     if dtype == np.float32:

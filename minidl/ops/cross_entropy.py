@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Primitive, constant, primitive
+from minidl.autograd.primitive import Primitive, constant, primitive
+from minidl.kernels import entropy as kernel
 from minidl.ops.arithmetic import eq, ne, where
 from minidl.ops.batching import folded
 from minidl.ops.indexing import getitem
 from minidl.ops.loss import Reduction
 from minidl.ops.reduce import mean, sum
 from minidl.ops.shape import cast, permute, reshape, shape_of
-from minidl.ops.softmax import log_softmax, log_softmax_value, softmax
+from minidl.ops.softmax import log_softmax, softmax
 
 __all__ = [
     "cross_entropy",
@@ -22,38 +23,63 @@ __all__ = [
 ]
 
 
-def _goal(target: Any, classes: int, smoothing: float, dtype: Any) -> Any:
-    """Return the distribution that smoothed labels stand for, shape (N, C)."""
-    hot = cast(eq(target[:, None], np.arange(classes)), dtype)
-    return hot * (1.0 - smoothing) + smoothing / classes if smoothing else hot
+def _away(x: Any, target: Any, smoothing: float) -> Any:
+    """Return softmax - goal, (N, C): the goal is the distribution that the labels stand for."""
+    classes = shape_of(x)[1]
+    hot = cast(eq(target[:, None], np.arange(classes)), x.dtype)
+    goal = hot * (1.0 - smoothing) + smoothing / classes if smoothing else hot
+    return softmax(x, 1) - goal
 
 
-def _rows(logits: Array, target: Array, *, smoothing: float) -> Array:
-    logp = log_softmax_value(logits, dim=(1,))
-    picked = -logp[np.arange(len(target)), target]
-    if not smoothing:
-        return picked
-    return (1.0 - smoothing) * picked - smoothing * logp.mean(axis=1)
+def _turned(t: Any, x: Any, g: Any) -> Any:
+    """Return g · J t with the Jacobian of softmax, which is symmetric: both modes' second rule."""
+    s, h = softmax(x, 1), t * g[:, None]
+    return s * (h - sum(h * s, 1, keepdim=True))
+
+
+def _rows(logits: Any, target: Any, *, smoothing: float) -> Any:
+    """Compute the losses by other operations, where the kernel cannot: on a device."""
+    logp = log_softmax(logits, 1)
+    picked = -getitem(logp, (np.arange(len(target)), target))
+    return picked * (1.0 - smoothing) - mean(logp, 1) * smoothing if smoothing else picked
 
 
 # The loss of each row in one operation: its gradient is softmax - goal, with no log taken back.
-_cross_entropy_rows: Primitive = primitive(
-    "cross_entropy",
-    _rows,
+_cross_entropy_gradient: Primitive = primitive(
+    "cross_entropy_gradient",
+    kernel.by_logits,
     vjp=(
-        lambda g, _out, x, target, *, smoothing: (
-            g[:, None] * (softmax(x, 1) - _goal(target, x.shape[1], smoothing, x.dtype))
-        ),
+        lambda c, _out, _g, x, target, *, smoothing: sum(c * _away(x, target, smoothing), 1),
+        lambda c, _out, g, x, _target, *, smoothing: _turned(c, x, g),
         None,
     ),
     jvp=(
-        lambda t, out, x, target, *, smoothing: sum(
-            t * (softmax(x, 1) - _goal(target, x.shape[1], smoothing, x.dtype)), 1
-        ),
+        lambda t, out, g, x, target, *, smoothing: t[:, None] * _away(x, target, smoothing),
+        lambda t, out, g, x, target, *, smoothing: _turned(t, x, g),
         None,
     ),
     batch=folded,
 )
+_cross_entropy_gradient.elsewhere = lambda g, x, target, *, smoothing: (
+    g[:, None] * _away(x, target, smoothing)
+)
+
+_cross_entropy_rows: Primitive = primitive(
+    "cross_entropy",
+    kernel.cross_entropy,
+    vjp=(
+        lambda g, _out, x, target, *, smoothing: _cross_entropy_gradient(
+            g, x, target, smoothing=smoothing
+        ),
+        None,
+    ),
+    jvp=(
+        lambda t, out, x, target, *, smoothing: sum(t * _away(x, target, smoothing), 1),
+        None,
+    ),
+    batch=folded,
+)
+_cross_entropy_rows.elsewhere = _rows
 
 
 def cross_entropy(
@@ -170,6 +196,8 @@ def _check_labels(name: str, labels: Any, classes: int, ignore: int) -> tuple[An
     known = constant(labels)  # under vmap: those of all examples
     if known.dtype.kind not in "iu":
         raise TypeError(f"{name}: class indices must be integers, got {known.dtype}")
+    if ignore < 0 and known.size and known.max() < classes and known.min() >= 0:
+        return labels, None  # two looks at what is nearly always so
     ignored = known == ignore
     bad = ((known < 0) | (known >= classes)) & ~ignored
     if bad.any():

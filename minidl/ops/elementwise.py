@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive, primitive
+from minidl.kernels import rectifying
 from minidl.kernels.masking import masked as kernel_masked
 from minidl.ops.batching import elementwise
 
@@ -210,11 +211,20 @@ stop_gradient: Primitive = primitive(
     doc="Return ``x`` as a constant to every transform.",
 )
 
+#: ``(g, top)``: ``g`` where ``top``, which ReLU gave, is above 0.
+relu_gradient: Primitive = primitive(
+    "relu_gradient",
+    rectifying.relu_gradient,
+    vjp=(lambda g, _out, _g, top: relu_gradient(g, top), None),
+    jvp=(lambda t, out, g, top: relu_gradient(t, top), None),
+    batch=elementwise,
+)
+
 relu: Primitive = primitive(
     "relu",
-    lambda x: np.maximum(x, 0),
-    vjp=(lambda g, out, _x: masked(g, out > 0),),
-    jvp=(lambda t, out, x: masked(t, out > 0),),
+    rectifying.relu,
+    vjp=(lambda g, out, _x: relu_gradient(g, out),),
+    jvp=(lambda t, out, x: relu_gradient(t, out),),
     doc="Return max(x, 0); the derivative at 0 is taken as 0.",
     batch=elementwise,
 )

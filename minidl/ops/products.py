@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.autograd.primitive import Array, Examples, Primitive, primitive
+from minidl.autograd.primitive import Examples, Primitive, primitive
+from minidl.kernels import affine as kernel
 from minidl.ops.batching import elementwise, folded_if_only_first, raised
 from minidl.ops.reduce import sum
 from minidl.ops.shape import reshape, shape_of, transpose
@@ -80,13 +81,6 @@ def _without(shape: tuple[int, ...], axis: int, columns: tuple[int, ...]) -> tup
     return shape[:axis] + shape[axis + 1 :] if len(columns) > 1 else shape[:axis]
 
 
-def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    out: Array = np.matmul(x, weight.T)
-    if bias is None:
-        return out
-    return np.add(out, bias, out=out if out.dtype == bias.dtype else None)
-
-
 def _batched_linear(primitive: Primitive, examples: Examples) -> Any:
     """With one weight for all examples, the rows of all are one product."""
     if not any(examples.batched[1:]):
@@ -98,7 +92,7 @@ def _batched_linear(primitive: Primitive, examples: Examples) -> Any:
 
 _linear: Primitive = primitive(
     "linear",
-    _affine,
+    kernel.affine,
     vjp=(
         lambda g, _out, _x, weight, _bias: _matmul(g, weight),
         # Of one row nothing is added up, and BLAS takes longer for that than a product by elements.

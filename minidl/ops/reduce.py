@@ -11,6 +11,7 @@ import numpy as np
 from minidl.autograd import arrays
 from minidl.autograd.primitive import Array, Primitive, primitive
 from minidl.kernels.scattering import add_at
+from minidl.kernels.summing import total
 from minidl.ops.arithmetic import eq, maximum, minimum, where
 from minidl.ops.batching import along
 from minidl.ops.shape import broadcast_to, permute, reshape, shape_of
@@ -71,7 +72,7 @@ def restore(value: Any, dim: tuple[int, ...], keepdim: bool) -> Any:
 
 _sum: Primitive = primitive(
     "sum",
-    lambda x, *, dim, keepdim: np.add.reduce(x, axis=dim, keepdims=keepdim),
+    total,
     vjp=(lambda g, _out, x, *, dim, keepdim: broadcast_to(restore(g, dim, keepdim), x.shape),),
     jvp=(lambda t, out, x, *, dim, keepdim: _sum(t, dim=dim, keepdim=keepdim),),
     batch=along("dim"),

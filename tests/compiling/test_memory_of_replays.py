@@ -67,7 +67,7 @@ def test_the_peak_is_below_that_of_an_eager_step() -> None:
     step, plan = planned(64)
     eager = make_step()
     eager(*batch(64))
-    assert plan.size + peak(step, *batch(64)) < 0.85 * peak(eager, *batch(64))
+    assert plan.size + peak(step, *batch(64)) < 0.9 * peak(eager, *batch(64))
     assert plan.size < 0.5 * plan.unshared
 
 

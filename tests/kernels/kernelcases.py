@@ -11,10 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from minidl.kernels import conv, gelu, masking, norm, optimizers, pool, resampling, rows, special
+from minidl.kernels import (
+    affine,
+    conv,
+    entropy,
+    gelu,
+    masking,
+    norm,
+    optimizers,
+    pool,
+    rectifying,
+    resampling,
+    rows,
+    special,
+)
 
 Call = Callable[[], tuple[np.ndarray, ...]]
 Case = Callable[[np.random.Generator, Any], Call]
+
+#: What kernels must not stumble over.
+SPECIAL = (np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-40)
 
 
 def images(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, layout: str) -> Any:
@@ -76,6 +92,66 @@ def masked(shape: Any, layout: str) -> Case:
             x[rng.random(shape) < 0.1] = np.nan
         keep = images(rng, shape, dtype, layout) > 0
         return lambda: (masking.masked(x, keep),)
+
+    return make
+
+
+def rectified(shape: Any, layout: str, *, here: bool) -> Case:
+    """ReLU and its gradient, with infinities, NaN and both zeros among the values."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x, g = (images(rng, shape, dtype, layout) for _ in range(2))
+        x -= dtype(0.5)
+        x.flat[: len(SPECIAL)] = SPECIAL[: x.size]
+
+        def call() -> tuple[np.ndarray, ...]:
+            top = rectifying.relu(x)
+            if not here:
+                return top, rectifying.relu_gradient(g, top), rectifying.relu_gradient(g, x)
+            one, two = x.copy("K"), g.copy("K")
+            three = np.empty_like(g)
+            rectifying.relu_gradient(g, top, three)
+            return rectifying.relu(one, one), rectifying.relu_gradient(two, top, two), three
+
+        return call
+
+    return make
+
+
+def affine_map(rows: int, *, here: bool) -> Case:
+    """A bias added to rows, and to columns that become rows, with ReLU and without."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((rows, 13), 13))
+        x[0, : len(SPECIAL)] = SPECIAL
+        columns = np.ascontiguousarray(x.T)
+
+        def call() -> tuple[np.ndarray, ...]:
+            if here:
+                one, two = x.copy(), np.empty_like(x)
+                return affine.add_relu(one, bias, one), affine.add_relu(x, bias, two)
+            plain, rectified = (affine.add_turned(columns, bias, how) for how in (False, True))
+            return plain, rectified, affine.add_relu(x, bias)
+
+        return call
+
+    return make
+
+
+def entropy_of(shape: tuple[int, int], smoothing: float = 0.0, *, odd: bool = False) -> Case:
+    """The cross-entropy of rows, and its gradient."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = rng.standard_normal(shape).astype(dtype) * dtype(20)
+        if odd:
+            x[0, 0], x[1, 1], x[2, :2] = np.nan, np.inf, (-np.inf, np.inf)
+            x[3] = -np.inf
+        g = rng.standard_normal(shape[0]).astype(dtype)
+        labels = rng.integers(0, shape[1], shape[0])
+        return lambda: (
+            entropy.cross_entropy(x, labels, smoothing=smoothing),
+            entropy.by_logits(g, x, labels.astype(np.uint8), smoothing=smoothing),
+        )
 
     return make
 
@@ -319,6 +395,22 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "masked channels last": ("masked", masked((3, 5, 4, 7), "channels last")),
     "masked channels first": ("masked", masked((3, 5, 4, 7), "channels first")),
     "masked of nothing": ("masked", masked((0, 5, 4, 7), "channels last")),
+    "relu": ("relu_gradient", rectified((3, 5, 4, 7), "channels first", here=False)),
+    "relu channels last": ("relu", rectified((3, 5, 4, 7), "channels last", here=False)),
+    "relu in place": ("relu_here", rectified((3, 5, 4, 7), "channels last", here=True)),
+    "relu's gradient in place": (
+        "relu_gradient_here",
+        rectified((3, 5, 4, 7), "channels first", here=True),
+    ),
+    "relu of one": ("relu", rectified((1, 1, 1, 1), "channels first", here=False)),
+    "affine": ("turn", affine_map(5, here=False)),
+    "affine with relu": ("add_relu", affine_map(70, here=False)),
+    "affine with relu in place": ("add_relu_here", affine_map(7, here=True)),
+    "cross-entropy": ("entropy_gradient", entropy_of((7, 10))),
+    "cross-entropy of many": ("entropy_top", entropy_of((1100, 33))),
+    "cross-entropy, smoothed": ("entropy_gradient", entropy_of((9, 5), 0.1)),
+    "cross-entropy of odd rows": ("entropy_top", entropy_of((6, 4), odd=True)),
+    "cross-entropy of one class": ("entropy_top", entropy_of((4, 1))),
     "adam": ("adam", adam(1001)),
     "adam, weight decay": ("adam", adam(1001, weight_decay=0.1)),
     "adamw": ("adam", adam(1001, weight_decay=0.1, decoupled=True)),
@@ -352,6 +444,8 @@ LEFT: dict[str, tuple[str, Case]] = {
         "im2col",
         convolved((2, 3, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
     ),
+    "relu cropped": ("relu", rectified((3, 5, 4, 7), "cropped", here=False)),
+    "cross-entropy of no rows": ("entropy_top", entropy_of((0, 4))),
     "masked cropped": ("masked", masked((3, 5, 4, 7), "cropped")),
     "masked read-only": ("masked", masked((3, 5, 4, 7), "read-only")),
     # no image, so no patch to add
