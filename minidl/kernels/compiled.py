@@ -33,11 +33,13 @@ from minidl.kernels.compiled_steps import (
     relu_here,
     turn,
 )
+from minidl.kernels.compiled_winograd import gather_tiles, spread_gradients, spread_tiles
 from minidl.kernels.jit import _made, announcer, compiled_so_far, kernel, never_called
 
 __all__ = ["_made", "announcer", "compiled_so_far", "never_called"]
 __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "relu"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
+__all__ += ["gather_tiles", "spread_gradients", "spread_tiles"]
 
 Pair = tuple[int, int]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection
+from minidl.kernels import memory, selection, winograd
 
 Pair = tuple[int, int]
 
@@ -149,6 +149,10 @@ def conv2d(
     """Correlate ``x (N, C, H, W)`` with ``weight (O, C, KH, KW)``; add ``bias (O,)``."""
     kernel = weight.shape[2], weight.shape[3]
     size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    if winograd.pays(x, weight, weight.shape[:2], kernel, how, size):
+        made = winograd.conv2d(channels_last(x), weight, bias, padding, size)
+        return made.transpose(0, 3, 1, 2)
     matrix = _as_matrix(weight)
     rows, outputs = size[0] * size[1], weight.shape[0]
     out = memory.empty((len(x), rows, outputs), np.result_type(x, weight), x)
@@ -165,6 +169,9 @@ def conv2d_weight(
 ) -> Array:
     """Correlate ``g (N, O, OH, OW)`` with ``x``: the gradient of the weight, kernel ``size``."""
     length, out = size[0] * size[1] * x.shape[1], (g.shape[2], g.shape[3])
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    if winograd.pays(x, g, (x.shape[1], g.shape[1]), size, how, out):
+        return winograd.conv2d_weight(channels_last(g), channels_last(x), padding)
     rows = channels_last(g).reshape(len(g), out[0] * out[1], g.shape[1])
     total = np.zeros((length, g.shape[1]), np.result_type(g, x), like=g)
     for block, columns in _Columns(x, size, stride, padding, dilation, out):
@@ -178,6 +185,10 @@ def conv2d_input(
     """Spread ``g (N, O, OH, OW)`` back over the images of height and width ``size``."""
     o, c, kh, kw = weight.shape
     n, _, oh, ow = g.shape
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    if winograd.pays(g, weight, (o, c), (kh, kw), how, size):
+        made = winograd.conv2d_input(channels_last(g), weight, padding, size)
+        return made.transpose(0, 3, 1, 2)
     rows = channels_last(g).reshape(n, oh * ow, o)
     matrix = np.ascontiguousarray(_as_matrix(weight).T, like=weight)
     out = memory.zeros((n, *size, c), np.result_type(g, weight), g)

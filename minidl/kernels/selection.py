@@ -10,7 +10,9 @@ variable ``MINIDL_KERNELS``, and else ``auto``.
   pay: one large array, or many smaller ones one after another.
 
 Both versions give the same bits, so nothing but speed hangs on it. numba is imported at the
-first kernel that is chosen, never by ``import minidl``.
+first kernel that is chosen, never by ``import minidl``. One algorithm is left out where there are
+no compiled kernels, since it would be slower than the plain one then (`possible`): Winograd's
+convolution, whose bits are others.
 """
 
 from __future__ import annotations
@@ -103,6 +105,15 @@ def compiled(*arrays: Array, small: bool = False) -> ModuleType | None:
     return module if fits else None
 
 
+def possible() -> bool:
+    """Whether compiled kernels run here, if not at once then after more work.
+
+    For algorithms that pay with them alone: it must not hang on how much work there has been, since
+    other algorithms give other bits.
+    """
+    return (_override.get() or _from_environment()) != "numpy" and _installed()
+
+
 class Work:
     """How much there has been to do for kernels, in this process."""
 
@@ -133,9 +144,14 @@ def _from_environment() -> str:
 
 
 @functools.cache
+def _installed() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+@functools.cache
 def _load() -> ModuleType | None:
     """Import the compiled kernels; None where numba is missing, or is there and does not work."""
-    if importlib.util.find_spec("numba") is None:
+    if not _installed():
         return None
     try:
         from minidl.kernels import compiled

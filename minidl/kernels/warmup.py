@@ -26,6 +26,7 @@ from minidl.kernels import (
     resampling,
     rows,
     special,
+    winograd,
 )
 from minidl.kernels.selection import use_kernels
 
@@ -92,6 +93,9 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     places = rng.random((2, 3, 3)).astype(dtype)
     yield lambda: resampling.resample(np.ascontiguousarray(x), places, places)
     if dtype == np.float32:
+        laid = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        yield lambda: winograd.conv2d(laid, weight[:, :2], None, (1, 1), (4, 4))
+        yield lambda: winograd.conv2d_weight(laid, laid, (1, 1))
         yield lambda: special.erf(lines)
         yield lambda: gelu.gelu(lines)
         yield lambda: gelu.gelu_gradient(lines, lines)

@@ -24,6 +24,7 @@ from minidl.kernels import (
     resampling,
     rows,
     special,
+    winograd,
 )
 
 Call = Callable[[], tuple[np.ndarray, ...]]
@@ -280,6 +281,25 @@ def bell(shape: Any, layout: str) -> Case:
     return make
 
 
+def by_tiles(shape: Any, outputs: int, padding: tuple[int, int], *, bias: bool = True) -> Case:
+    """A convolution by Winograd's method, and both gradients; images ``(N, C, H, W)``."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, "channels last").transpose(0, 2, 3, 1)
+        weight = rng.standard_normal((outputs, shape[1], 3, 3)).astype(dtype)
+        shift = rng.standard_normal(outputs).astype(dtype) if bias else None
+        size = tuple(n + 2 * p - 2 for n, p in zip(shape[2:], padding, strict=True))
+        g = rng.standard_normal((shape[0], *size, outputs)).astype(dtype)
+
+        return lambda: (
+            winograd.conv2d(x, weight, shift, padding, size),
+            winograd.conv2d_input(g, weight, padding, shape[2:]),
+            winograd.conv2d_weight(g, x, padding),
+        )
+
+    return make
+
+
 def resampled(shape: Any, size: tuple[int, int]) -> Case:
     """Images read within and far beyond their border."""
 
@@ -421,6 +441,11 @@ COMPILED: dict[str, tuple[str, Case]] = {
 
 #: What it is expected to take of float32 alone.
 FLOAT32: dict[str, tuple[str, Case]] = {
+    "tiles": ("spread_tiles", by_tiles((3, 8, 8, 12), 9, (1, 1))),
+    "tiles without padding": ("gather_tiles", by_tiles((2, 9, 10, 7), 8, (0, 0), bias=False)),
+    "tiles with much padding": ("spread_gradients", by_tiles((2, 3, 5, 3), 2, (2, 1))),
+    "tiles of one pixel": ("gather_tiles", by_tiles((1, 2, 1, 1), 1, (1, 2))),
+    "tiles of many": ("spread_gradients", by_tiles((70, 17, 14, 14), 33, (1, 1))),
     "bell channels last": ("gelu_gradient", bell((3, 5, 4, 7), "channels last")),
     "bell channels first": ("gelu", bell((3, 5, 4, 7), "channels first")),
     "bell cropped": ("erf", bell((3, 5, 4, 7), "cropped")),

@@ -33,8 +33,10 @@ def no_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As where numba is not installed."""
     monkeypatch.setitem(sys.modules, "numba", None)
     selection._load.cache_clear()
+    selection._installed.cache_clear()
     yield
     selection._load.cache_clear()
+    selection._installed.cache_clear()
 
 
 @pytest.fixture
