@@ -32,7 +32,7 @@ from minidl.train.checkpoint import checkpoints_in, verify_checkpoint
 
 NewExecutor = Callable[[], Executor]
 #: Long enough for the slowest machine; no test waits so long for what it expects.
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 class ExecutorConformance:
@@ -104,7 +104,9 @@ class ExecutorConformance:
         at_step(executor, spec, handle, 1)
         os.kill(pid_of(spec), signal.SIGSTOP)
         executor.stop(spec, handle, kill=False)
-        assert executor.observe(spec, handle) == Observation("running")
+        # It runs on; unless its grace is over already, and the executor does not wait to be told.
+        seen = executor.observe(spec, handle)
+        assert seen == Observation("running") or seen.end is not None
         executor.stop(spec, handle, kill=True)
         end = ended(executor, spec, handle)
         assert is_interruption(end.exit_status)

@@ -2,6 +2,9 @@
 
 A test module that uses these fixtures says ``pytest_plugins = ["ray_head"]`` and marks its tests
 with ``RAY_MARKS``. (PYTEST_DONT_REWRITE: they import it, before pytest does.)
+
+Tests kill the head, and may fail while it is down. So each begins with one that answers: it is
+started anew where it does not, or where a test has failed, which may have left jobs.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +27,6 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny_jobs
-from mlflow_stores import free_port
 
 from minidl.service.executors.ray_jobs import RayJobs
 
@@ -31,7 +35,9 @@ RAY_MARKS = [
         importlib.util.find_spec("ray") is None, reason="ray is not installed (extra ray)"
     ),
 ]
-START_SECONDS = 120
+#: For a start, or for all processes to end: Ray alone takes ten seconds for it on a quiet machine.
+SECONDS = 240
+TRIES = 3
 #: Names the head's directory in the environment of all that is started by it.
 MARK = "MINIDL_TEST_RAY_HEAD"
 
@@ -42,23 +48,35 @@ class RayHead:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.token = secrets.token_hex(20)
-        self._ports = {name: str(free_port()) for name in PORTS}
+        self._ports = {name: str(port) for name, port in zip(PORTS, lasting_ports(), strict=False)}
         self.address = f"http://127.0.0.1:{self._ports['dashboard-port']}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._sessions: set[int] = set()
+        #: Tests that had failed when it was last looked at.
+        self.failed = 0
 
     def jobs(self) -> RayJobs:
         """A client of it."""
         return RayJobs(self.address, token=self.token)
 
     def start(self) -> None:
-        """Start it if it does not run, and wait until it takes jobs."""
-        if self._process is not None:
-            return
+        """Start it unless it runs and takes jobs; what is left of one that does not is ended."""
+        for _ in range(TRIES):
+            if self._process is not None and self._process.poll() is None and self._takes_jobs():
+                return
+            self.kill()
+            self._start()
+        if not self._takes_jobs():
+            pytest.fail(f"Ray did not start:\n{(self._folder / 'head.log').read_text()}")
+
+    def _start(self) -> None:
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *("--node-ip-address", "127.0.0.1", "--num-cpus", "2"),
             *("--object-store-memory", "80000000", "--include-dashboard", "true"),
             *("--temp-dir", str(self._folder), "--disable-usage-stats"),
+            # Any free ones: by default both of two heads of a machine would give out the same.
+            *("--min-worker-port", "0", "--max-worker-port", "0"),
         ]
         for name, port in self._ports.items():
             command += [f"--{name}", port]
@@ -66,47 +84,58 @@ class RayHead:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment(), start_new_session=True
             )
-        end = time.monotonic() + START_SECONDS
+        self._sessions.add(self._process.pid)
+        end = time.monotonic() + SECONDS
         while not self._takes_jobs():
             if self._process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"Ray did not start:\n{(self._folder / 'head.log').read_text()}")
+                return
             time.sleep(0.2)
 
     def kill(self) -> None:
         """Kill it as a machine goes that loses its power: with all that runs there."""
-        for process in self._processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._wait()
+        end = time.monotonic() + SECONDS
+        while True:
+            left = self._processes()
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            if not left:
+                return self._ended()
+            assert time.monotonic() < end, f"processes of Ray go on: {left}"
+            time.sleep(0.05)
 
     def kill_head(self) -> None:
         """Kill Ray's own processes; what becomes of jobs' processes is Ray's affair."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        end = time.monotonic() + SECONDS
+        while left := self._processes():
+            assert time.monotonic() < end, f"processes of Ray go on: {left}"
+            time.sleep(0.1)
+        self._ended()
 
-    def _wait(self) -> None:
-        """Wait until nothing of it is left."""
+    def _ended(self) -> None:
         if self._process is not None:
             self._process.wait()
         self._process = None
-        end = time.monotonic() + 30
-        while self._processes():
-            if time.monotonic() > end:
-                raise AssertionError(f"processes of Ray go on: {self._processes()}")
-            time.sleep(0.1)
+        self._sessions.clear()
 
     def _processes(self) -> list[psutil.Process]:
-        """What was started by it, however far from it."""
+        """What was started by it, however far from it, and has not ended.
+
+        A process may end while it is looked at; Ray's workers write their title over what they
+        were started with, so the mark is not on all of them, but the session is.
+        """
         found = []
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                its_group = self._process is not None and os.getpgid(process.pid) == (
-                    self._process.pid
-                )
-                if its_group or process.environ().get(MARK) == str(self._folder):
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.status() != psutil.STATUS_ZOMBIE and (
+                    os.getsid(process.pid) in self._sessions
+                    or process.environ().get(MARK) == str(self._folder)
+                ):
                     found.append(process)
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        return found
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -135,14 +164,40 @@ PORTS = (
 )
 
 
+def lasting_ports() -> Iterator[int]:
+    """Ports that are free, and that no connection is given while the head is down.
+
+    They lie below the range out of which Linux gives a port to who asks for any.
+    """
+    dice = random.SystemRandom()
+    seen = set()
+    while True:
+        port = dice.randrange(20_000, 32_000)
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            if port not in seen:
+                seen.add(port)
+                yield port
+
+
 @pytest.fixture(scope="session")
-def ray_head() -> Iterator[RayHead]:
-    """A head for all tests. Who kills it starts it again."""
+def ray_cluster() -> Iterator[RayHead]:
+    """A head for all tests of a process."""
     # Directly under the temporary directory: the path of a socket has 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         head = RayHead(Path(folder))
         try:
-            head.start()
             yield head
         finally:
             head.kill()
+
+
+@pytest.fixture
+def ray_head(ray_cluster: RayHead, request: pytest.FixtureRequest) -> RayHead:
+    """The head, which answers. Whoever kills it may start it again."""
+    failed = request.session.testsfailed
+    if failed != ray_cluster.failed:
+        ray_cluster.failed = failed
+        ray_cluster.kill()
+    ray_cluster.start()
+    return ray_cluster

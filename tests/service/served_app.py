@@ -18,7 +18,7 @@ from service_app import ServiceApp
 
 from minidl.serving.server import LimitedProtocol, listen
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 @contextmanager

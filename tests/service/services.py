@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pytest
 from cli_process import command, environment
 
-SECONDS = 60.0
+SECONDS = 180.0
 
 
 @dataclass

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from served_app import EventStream
 from service_app import CONFIG
-from services import RunningService, StartService
+from services import SECONDS, RunningService, StartService
 from typer.testing import CliRunner
 
 from minidl.cli import app as cli
@@ -112,7 +112,7 @@ def test_the_first_token_is_told_once_and_one_service_leads(start: StartService)
     state = second.ask("GET", "/readyz").data
     assert state == {"status": "ready", "database": "ok", "scheduler": "stands by"}
     first.kill()
-    end = time.monotonic() + 60
+    end = time.monotonic() + SECONDS
     while second.ask("GET", "/readyz").data["scheduler"] != "leads":
         assert time.monotonic() < end
         time.sleep(0.2)
@@ -206,12 +206,10 @@ def test_a_log_is_followed_through_a_kill_and_a_stop(start: StartService) -> Non
         while text.count("\n") < wanted:
             last, _, data = stream.next()
             text += data
-        begin = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         for at, _, data in stream:  # the stream ends, and properly
             last, text = at, text + data
         assert service.stop() == 0
-    assert time.monotonic() - begin < 30
     service = start("data")
     assert service.ask("POST", f"/v1/jobs/{job}/cancel", token=token).status == 200
     with follow(service, job, token, last) as stream:
@@ -233,16 +231,18 @@ def test_beyond_this_machine_it_warns_and_metrics_tell_what_waits(start: StartSe
     first, second = (service.submit(LONG, name=name)["id"] for name in ("one", "two"))
     service.wait_for(first, "running")
     assert service.ask("GET", f"/v1/jobs/{second}").data["queue_position"] == 1
-    time.sleep(1)  # figures of waiting follow the store
-    figures = service.ask("GET", "/metrics").body.decode()
-    for line in (
+    wanted = {
         'minidl_jobs{state="running"} 1.0',
         'minidl_jobs{state="queued"} 1.0',
         'minidl_submissions_total{kind="training"} 2.0',
         "minidl_job_wait_seconds_count 1.0",
         "minidl_scheduler_leads 1.0",
-    ):
-        assert line in figures, line
+    }
+    end = time.monotonic() + SECONDS
+    # Figures of waiting follow the store.
+    while missing := wanted - set(service.ask("GET", "/metrics").body.decode().splitlines()):
+        assert time.monotonic() < end, missing
+        time.sleep(0.1)
     for job in (second, first):
         service.ask("POST", f"/v1/jobs/{job}/cancel")
     service.wait_for(first, "cancelled")

@@ -12,8 +12,8 @@ from cli_process import ROOT, environment
 pytest_plugins = ["databases"]
 pytestmark = pytest.mark.slow
 
-REDUCED = """--jobs 50 --submissions 80 --clients 16 --rounds 3 --followers 20 --seconds 3
-  --soak-minutes 0.1 --json"""
+REDUCED = """--jobs 50 --submissions 80 --clients 16 --rounds 3 --followers 20 --seconds 1
+  --soak-minutes 0.02 --json"""
 
 
 def test_nothing_is_lost_and_nothing_is_double(database_url: str) -> None:

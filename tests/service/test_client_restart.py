@@ -52,7 +52,7 @@ def test_following_through_a_killed_service(start: StartService, tmp_path: Path)
     start("data", "--port", port)
     with process.stdout:  # not communicate(): it leaves out what was read ahead of the lines above
         said += process.stdout.read()
-    assert process.wait(60) == 0, trouble.read_text()
+    assert process.wait(240) == 0, trouble.read_text()
     first, _, shown = said.partition("\n")
     job = first.split()[0]
     log = (service.data / "jobs" / job / "log.txt").read_text(encoding="utf-8")

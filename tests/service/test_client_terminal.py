@@ -37,7 +37,7 @@ class Terminal:
             self.shown += os.read(self.end, 4096).decode()  # OSError: the process has ended
 
     def close(self) -> int:
-        status = self.process.wait(60)
+        status = self.process.wait(240)
         os.close(self.end)
         return status
 

@@ -170,7 +170,7 @@ class Service:
     def close(self) -> None:
         self.stop.set()
         self.scheduler.wake.set()
-        self.thread.join(timeout=60)
+        self.thread.join(timeout=SECONDS)
         self.store.close()
 
 

@@ -10,13 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tiny_jobs
+from executor_conformance import PATIENCE as SECONDS
 from executor_conformance import step_of
 
 from minidl.service.executors.executor import (
@@ -287,7 +289,7 @@ class Machine:
         self.until(spec, lambda: step_of(spec) >= step)
 
     def until(self, spec: AttemptSpec, enough: Any) -> None:
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + SECONDS
         while not enough():
             assert time.monotonic() < limit
             time.sleep(0.2)
@@ -313,7 +315,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 @slow
 def test_trains_to_the_end_as_without_a_service(machine: Machine, tmp_path: Path) -> None:
     spec = machine.spec()
-    assert machine.start(spec).wait(60) == 0
+    assert machine.start(spec).wait(SECONDS) == 0
     machine.place.fetch(spec, all_files=True)
     assert spec.files.read_end().exit_status == 0  # type: ignore[union-attr]
     assert not machine.place.at_work(spec)
@@ -322,7 +324,7 @@ def test_trains_to_the_end_as_without_a_service(machine: Machine, tmp_path: Path
     run = Path(spec.directory) / "run"
     expected = tiny_jobs.undisturbed(tmp_path / "undisturbed", tiny_jobs.resolved())
     assert tiny_jobs.fingerprints(run) == expected
-    assert machine.start(spec).wait(60) == 3  # it was made already
+    assert machine.start(spec).wait(SECONDS) == 3  # it was made already
 
 
 @slow
@@ -331,13 +333,13 @@ def test_sigterm_is_a_checkpoint_that_is_pushed(machine: Machine) -> None:
     process = machine.start(spec)
     machine.at_step(spec, 2)
     os.killpg(process.pid, signal.SIGTERM)  # as Ray does: this process, and the attempt's
-    assert process.wait(60) == 75
+    assert process.wait(SECONDS) == 75
     machine.place.fetch(spec, all_files=True)
     assert spec.files.read_end().exit_status == 75  # type: ignore[union-attr]
     reached = step_of(spec)
 
     following = replace(spec, number=2, overrides=(f"trainer.max_steps={reached + 2}",))
-    assert machine.start(following).wait(60) == 0
+    assert machine.start(following).wait(SECONDS) == 0
     machine.place.fetch(following, all_files=True)
     begun = read_record(following.files.begun)
     assert begun is not None
@@ -360,7 +362,7 @@ def test_a_machine_that_dies_is_given_up_when_its_lease_stands_still(machine: Ma
     machine.until(spec, lambda: not machine.place.at_work(spec))
     assert machine.place.write_off(spec, End(None, "gone"))
     following = replace(following, overrides=(f"trainer.max_steps={step_of(spec) + 2}",))
-    assert machine.start(following).wait(60) == 0
+    assert machine.start(following).wait(SECONDS) == 0
     machine.place.fetch(following, all_files=True)
     assert read_record(following.files.begun)["how"] == "resumed"  # type: ignore[index]
 
@@ -373,10 +375,10 @@ def test_one_that_wakes_late_finds_that_it_was_given_up(machine: Machine) -> Non
     os.killpg(process.pid, signal.SIGSTOP)  # a machine that stands still
     machine.until(spec, lambda: not machine.place.at_work(spec))
     following = replace(spec, number=2, overrides=(f"trainer.max_steps={step_of(spec) + 2}",))
-    assert machine.start(following).wait(60) == 0
+    assert machine.start(following).wait(SECONDS) == 0
     before = StoredJob(machine.url, spec.job_id).state_names()
     os.killpg(process.pid, signal.SIGCONT)
-    assert process.wait(60) == 3
+    assert process.wait(SECONDS) == 3
     assert StoredJob(machine.url, spec.job_id).state_names() == before
     machine.place.fetch(following, all_files=True)
     assert following.files.read_end().exit_status == 0  # type: ignore[union-attr]
@@ -387,7 +389,7 @@ def test_one_that_was_written_off_does_not_begin(machine: Machine) -> None:
     spec = machine.spec()
     machine.place.publish(spec)
     assert machine.place.write_off(spec, End(-15, "stopped before it began"), unless_started=True)
-    assert machine.start(spec).wait(60) == 3
+    assert machine.start(spec).wait(SECONDS) == 3
     machine.place.fetch(spec, all_files=True)
     assert not spec.files.started.exists()
     assert spec.files.read_end() == End(-15, "stopped before it began", spec.files.read_end().at)  # type: ignore[union-attr]
@@ -419,13 +421,10 @@ def test_one_that_cannot_renew_its_lease_stops_in_time(machine: Machine) -> None
     store.rename(machine.folder / "away")
     store.write_text("a file where a directory was")
     attempt = read_record(spec.files.started)["pid"]  # type: ignore[index]
-    limit = time.monotonic() + 60
-    while Path(f"/proc/{attempt}").exists():
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    until_gone(attempt)
     store.unlink()
     (machine.folder / "away").rename(store)  # what it has done until then is not lost
-    assert process.wait(60) == 75
+    assert process.wait(SECONDS) == 75
     machine.place.fetch(spec, all_files=True)
     assert spec.files.read_end().exit_status == 75  # type: ignore[union-attr]
 
@@ -433,7 +432,7 @@ def test_one_that_cannot_renew_its_lease_stops_in_time(machine: Machine) -> None
 @slow
 def test_a_sweeps_database_is_stored_whole(machine: Machine) -> None:
     spec = machine.spec(tiny_jobs.sweep())
-    assert machine.start(spec).wait(100) == 0
+    assert machine.start(spec).wait(SECONDS) == 0
     machine.place.fetch(spec, all_files=True)
     with closing(sqlite3.connect(Path(spec.directory) / "run" / "study.db")) as study:
         assert study.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -448,7 +447,12 @@ def test_an_attempt_does_not_outlive_what_stores_it(machine: Machine) -> None:
     machine.at_step(spec, 1)
     process.kill()
     process.wait()
-    limit = time.monotonic() + 30
-    while Path(f"/proc/{read_record(spec.files.started)['pid']}").exists():  # type: ignore[index]
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    until_gone(read_record(spec.files.started)["pid"])  # type: ignore[index]
+
+
+def until_gone(pid: int) -> None:
+    limit = time.monotonic() + SECONDS
+    with suppress(psutil.Error):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < limit
+            time.sleep(0.1)

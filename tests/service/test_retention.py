@@ -74,7 +74,7 @@ def work(kept: Retention, leadership: Leadership) -> None:
 
 
 def wait_for(what: Callable[[], Any]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not what():
         assert time.monotonic() < end
         time.sleep(0.01)

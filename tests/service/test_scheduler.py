@@ -620,12 +620,12 @@ def thread(each: Scheduler) -> Iterator[threading.Event]:
     finally:
         stop.set()
         each.wake.set()
-        runner.join(timeout=60)
+        runner.join(timeout=240)
         assert not runner.is_alive()
 
 
 def wait_for(what: Callable[[], Any]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 240
     while not what():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -670,8 +670,8 @@ def test_without_work_it_rests(desk: Desk) -> None:
         wait_for(lambda: each.leading)
         time.sleep(0.3)
         before = time.process_time()
-        time.sleep(1.5)
-        assert time.process_time() - before < 0.05
+        time.sleep(1.0)
+        assert time.process_time() - before < 0.3  # a loop that never rests would take all of it
 
 
 def test_who_wakes_it_need_not_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ pytest_plugins = ["databases"]
 pytestmark = pytest.mark.slow
 
 CLIENTS, EACH = 6, 10
-KILLS = 100
+KILLS = 50
 DEADLINE = 240.0
 
 
@@ -138,7 +138,7 @@ def test_connections_killed_at_any_moment(
         ended.set()
         scheduler.join()
     assert killer.kills >= KILLS
-    assert len(outages) > 20
+    assert len(outages) > 10
     assert_each_ran_once(store, made)
 
 

@@ -66,7 +66,7 @@ store.close()
 def test_services_that_start_at_once(empty_url: str, tmp_path: Path, open_store: Any) -> None:
     command = [sys.executable, "-c", OPEN, empty_url, str(tmp_path / "data")]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = sorted(process.communicate(timeout=60)[0].strip() for process in started)
+    said = sorted(process.communicate(timeout=240)[0].strip() for process in started)
     assert said == ["False", "True"]
     store = open_store(empty_url)
     assert len(store.tokens()) == 1

@@ -205,7 +205,7 @@ def test_postgresql_freezes_in_mid_transaction(server_store: Store) -> None:
 
 
 def try_until_it_works(call: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         try:
             return call()

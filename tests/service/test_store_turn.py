@@ -18,7 +18,7 @@ pytest_plugins = ["databases"]
 
 
 def wait_until(condition: Any) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
