@@ -42,6 +42,10 @@ class ExecutorConformance:
     def new_executor(self) -> NewExecutor:
         raise NotImplementedError
 
+    def wait_for_refusal(self, executor: Executor, handle: str) -> None:
+        """Wait until the process of an attempt has ended that could not begin."""
+        raise NotImplementedError
+
     @pytest.fixture
     def executor(self, new_executor: NewExecutor, directory: Path) -> Iterator[Executor]:
         """The first of them; what a test that fails has left at work is ended."""
@@ -64,13 +68,13 @@ class ExecutorConformance:
         self, new_executor: NewExecutor, executor: Executor, directory: Path, tmp_path: Path
     ) -> None:
         spec = tiny_jobs.spec(directory)
-        handle = executor.start(spec)
+        handle = placed(executor, spec)
         # A service that died before it had noted the handle places it again: nothing comes of it.
         other = new_executor()
-        assert other.start(spec) == handle
+        assert placed(other, spec) == handle
         assert ended(other, spec, None).exit_status == 0
         assert ended(executor, spec, handle).exit_status == 0
-        executor.start(spec)  # nor after its end
+        placed(executor, spec)  # nor after its end
         assert ended(new_executor(), spec, handle) == spec.files.read_end()
         log = spec.files.log.read_text()
         assert log.count(f"attempt 1 of job {spec.job_id}") == 1
@@ -83,15 +87,15 @@ class ExecutorConformance:
         self, new_executor: NewExecutor, executor: Executor, directory: Path
     ) -> None:
         spec = tiny_jobs.spec(directory, tiny_jobs.long())
-        handle = executor.start(spec)
+        handle = placed(executor, spec)
         at_step(executor, spec, handle, 3)
         for teller in (executor, executor, new_executor()):  # a second SIGTERM would spoil it
-            teller.stop(spec, handle, kill=False)
+            told(teller, spec, handle)
         assert ended(executor, spec, handle).exit_status == 75
         reached = step_of(spec)
 
         following = replace(spec, number=2, overrides=(f"trainer.max_steps={reached + 5}",))
-        handle = executor.start(following)
+        handle = placed(executor, following)
         assert ended(executor, following, handle).exit_status == 0
         assert step_of(spec) == reached + 5
         begun = read_record(following.files.begun)
@@ -100,14 +104,14 @@ class ExecutorConformance:
 
     def test_one_that_hears_no_signal_is_killed(self, executor: Executor, directory: Path) -> None:
         spec = tiny_jobs.spec(directory, tiny_jobs.long(), grace=1.0)
-        handle = executor.start(spec)
+        handle = placed(executor, spec)
         at_step(executor, spec, handle, 1)
         os.kill(pid_of(spec), signal.SIGSTOP)
-        executor.stop(spec, handle, kill=False)
+        told(executor, spec, handle)
         # It runs on; unless its grace is over already, and the executor does not wait to be told.
-        seen = executor.observe(spec, handle)
-        assert seen == Observation("running") or seen.end is not None
-        executor.stop(spec, handle, kill=True)
+        seen = look(executor, spec, handle)
+        assert seen in (None, Observation("running")) or seen.end is not None
+        told(executor, spec, handle, kill=True)
         end = ended(executor, spec, handle)
         assert is_interruption(end.exit_status)
         assert end.error is not None
@@ -116,7 +120,7 @@ class ExecutorConformance:
         self, executor: Executor, new_executor: NewExecutor, directory: Path
     ) -> None:
         spec = tiny_jobs.spec(directory, tiny_jobs.long())
-        handle = executor.start(spec)
+        handle = placed(executor, spec)
         at_step(executor, spec, handle, 1)
         os.kill(pid_of(spec), signal.SIGKILL)
         end = ended(new_executor(), spec, handle)
@@ -128,20 +132,20 @@ class ExecutorConformance:
     ) -> None:
         data = tiny_jobs.resolved() | {"optimizer": {"type": "AdamV"}}
         spec = tiny_jobs.spec(directory, data)
-        end = ended(executor, spec, executor.start(spec))
+        end = ended(executor, spec, placed(executor, spec))
         assert end.exit_status == 2
         assert end.error is not None
         assert "AdamV" in end.error
 
     def test_works_on_a_sweep(self, executor: Executor, directory: Path) -> None:
         spec = tiny_jobs.spec(directory, tiny_jobs.sweep())
-        assert ended(executor, spec, executor.start(spec)) == spec.files.read_end()
+        assert ended(executor, spec, placed(executor, spec)) == spec.files.read_end()
         assert spec.files.read_end().exit_status == 0, spec.files.log.read_text()
         assert (directory / "run" / "study.db").exists()
 
     def test_never_two_attempts_of_a_job_at_once(self, executor: Executor, directory: Path) -> None:
         spec = tiny_jobs.spec(directory, tiny_jobs.long())
-        handle = executor.start(spec)
+        handle = placed(executor, spec)
         at_step(executor, spec, handle, 1)
         second = replace(spec, number=2)
         try:
@@ -149,21 +153,53 @@ class ExecutorConformance:
         except (PlacingError, ExecutorUnavailableError):
             pass
         else:  # where the executor cannot know, the attempt's process finds out
-            time.sleep(5)
+            self.wait_for_refusal(executor, theirs)
             assert executor.observe(second, theirs).state != "ended"
         assert not second.files.started.exists()
-        assert executor.observe(spec, handle) == Observation("running")
-        executor.stop(spec, handle, kill=False)
+        at_step(executor, spec, handle, 1)
+        told(executor, spec, handle)
         assert ended(executor, spec, handle).exit_status == 75
         assert not second.files.started.exists()
+
+
+def placed(executor: Executor, spec: AttemptSpec) -> str:
+    """Place an attempt, as often as it takes: one that does not answer is asked again."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return executor.start(spec)
+        except ExecutorUnavailableError:
+            if time.monotonic() > limit:
+                raise
+        time.sleep(0.2)
+
+
+def told(executor: Executor, spec: AttemptSpec, handle: str | None, *, kill: bool = False) -> None:
+    """Tell an attempt to end, as often as it takes to be heard."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return executor.stop(spec, handle, kill=kill)
+        except ExecutorUnavailableError:
+            if time.monotonic() > limit:
+                raise
+        time.sleep(0.2)
+
+
+def look(executor: Executor, spec: AttemptSpec, handle: str | None) -> Observation | None:
+    """Say how an attempt is; None where the executor does not say."""
+    try:
+        return executor.observe(spec, handle)
+    except ExecutorUnavailableError:
+        return None
 
 
 def ended(executor: Executor, spec: AttemptSpec, handle: str | None) -> End:
     """Wait for an attempt's end."""
     limit = time.monotonic() + PATIENCE
     while True:
-        seen = executor.observe(spec, handle)
-        if seen.end is not None:
+        seen = look(executor, spec, handle)
+        if seen is not None and seen.end is not None:
             assert seen.state == ("lost" if seen.end.exit_status is None else "ended")
             return seen.end
         assert time.monotonic() < limit, f"{seen}\n{_log(spec)}"
@@ -175,10 +211,10 @@ def at_step(executor: Executor, spec: AttemptSpec, handle: str | None, step: int
     limit = time.monotonic() + PATIENCE
     directory = Path(spec.directory)
     # Seeing is also what brings the run from a machine far away.
-    while (seen := executor.observe(spec, handle)) != Observation("running") or (
+    while (seen := look(executor, spec, handle)) != Observation("running") or (
         run_notes.steps(directory, JobKind.TRAINING) < step
     ):
-        assert seen.end is None, f"{seen}\n{_log(spec)}"
+        assert seen is None or seen.end is None, f"{seen}\n{_log(spec)}"
         assert time.monotonic() < limit, f"{seen}\n{_log(spec)}"
         time.sleep(0.1)
 

@@ -10,6 +10,7 @@ started anew where it does not, or where a test has failed, which may have left 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib.util
 import os
 import random
@@ -146,15 +147,22 @@ class RayHead:
             "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
             # A full machine kills other tests' processes then, not Ray its own.
             "RAY_memory_monitor_refresh_ms": "0",
+            # A busy one answers late; that is no reason to give its only node up.
+            "RAY_health_check_timeout_ms": "60000",
+            "RAY_health_check_failure_threshold": "20",
+            "RAY_agent_register_timeout_ms": "300000",
         }
 
     def _takes_jobs(self) -> bool:
-        request = urllib.request.Request(f"{self.address}/api/jobs/")
-        request.add_header("Authorization", f"Bearer {self.token}")
-        try:
-            urllib.request.urlopen(request, timeout=5).close()
-        except OSError:
-            return False
+        """Whether the head answers, and its node's agent, which starts later and takes jobs."""
+        agent = f"http://127.0.0.1:{self._ports['dashboard-agent-listen-port']}"
+        for url in (f"{self.address}/api/jobs/", f"{agent}/api/local_raylet_healthz"):
+            request = urllib.request.Request(url)
+            request.add_header("Authorization", f"Bearer {self.token}")
+            try:
+                urllib.request.urlopen(request, timeout=20).close()
+            except (OSError, http.client.HTTPException):
+                return False
         return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ from executor_conformance import (
     NewExecutor,
     at_step,
     ended,
+    look,
+    placed,
+    told,
 )
 from ray_head import RAY_MARKS, RayHead
 
 from minidl.service.executors.executor import (
+    Executor,
     ExecutorUnavailableError,
     Observation,
 )
@@ -61,6 +65,10 @@ class TestSharedDirectory(ExecutorConformance):
     def new_executor(self, new_ray: NewExecutor) -> NewExecutor:
         return new_ray
 
+    def wait_for_refusal(self, executor: Executor, handle: str) -> None:
+        jobs = executor._jobs  # type: ignore[attr-defined]
+        until(lambda: jobs.find(handle), lambda job: job is not None and job.over)
+
 
 class TestStorage(ExecutorConformance):
     """Job directories at a URL."""
@@ -97,14 +105,14 @@ class TestCluster:
         late = tiny_jobs.spec(directory / "late", tiny_jobs.long())
         for spec in (busy, late):
             Path(spec.directory).mkdir()
-        at_step(executor, busy, executor.start(busy), 1)
-        handle = executor.start(late)
+        at_step(executor, busy, placed(executor, busy), 1)
+        handle = placed(executor, late)
         time.sleep(3)
-        assert executor.observe(late, handle) == Observation("waiting")
-        executor.stop(late, handle, kill=False)
+        assert look(executor, late, handle) in (None, Observation("waiting"))
+        told(executor, late, handle)
         assert ended(executor, late, handle).exit_status == -15
 
-        executor.stop(busy, None, kill=False)
+        told(executor, busy, None)
         assert ended(executor, busy, None).exit_status == 75
         with closing(ray_head.jobs()) as jobs:  # its turn comes
             refused = until(lambda: jobs.find(handle), lambda job: job is not None and job.over)
@@ -116,7 +124,7 @@ class TestCluster:
     def test_a_cluster_without_our_python_says_so(self, ray_head: RayHead, directory: Path) -> None:
         with closing(RayExecutor(ray_head.jobs(), python="/nowhere/python")) as executor:
             spec = tiny_jobs.spec(directory)
-            end = ended(executor, spec, executor.start(spec))
+            end = ended(executor, spec, placed(executor, spec))
         assert end.exit_status == 1
         assert end.error is not None
         assert "could not begin on the cluster" in end.error
@@ -131,9 +139,11 @@ class TestCluster:
             assert int(jobs.check().partition(".")[0]) >= 2
 
 
-def until(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+def until(ask: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
     limit = time.monotonic() + PATIENCE
-    while not enough(seen := look()):
-        assert time.monotonic() < limit, seen
+    while True:
+        with suppress(ExecutorUnavailableError):
+            if enough(seen := ask()):
+                return seen
+        assert time.monotonic() < limit
         time.sleep(0.2)
-    return seen

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import tiny_jobs
+from attempt_processes import alive, standing_still
 from services import RunningService, StartService
 
 from minidl.service.executors.executor import read_record
-from minidl.service.executors.local import MARK
 from minidl.train.run_directory import RunDirectory
 
 pytest_plugins = ["services"]
@@ -81,31 +80,6 @@ def _kill(pid: int | None) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _alive(data: Path) -> list[int]:
-    """Processes that work in a data directory."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if MARK in process.environ() and process.cwd().startswith(str(data)):
-                found.append(process.pid)
-    return found
-
-
-@contextmanager
-def standing_still(data: Path) -> Iterator[None]:
-    """Stop the processes that work in a data directory for a while; a SIGKILL ends them still."""
-    stopped = _alive(data)
-    try:
-        for pid in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
 def wait_for(what: Callable[[], Any]) -> Any:
     end = time.monotonic() + SECONDS
     while not (found := what()):
@@ -151,7 +125,7 @@ def test_killed_and_told_to_end_every_job_ends_as_it_should(killed: Killed, tmp_
     assert (
         killed.now.stop(seconds=SECONDS) == 0
     )  # told to end: checkpoints are written, and nothing is left
-    assert _alive(killed.data) == []
+    assert alive(killed.data) == []
     killed.start()
     for job_id in (long_one, sweep):
         wait_for(lambda: killed.job(job_id)["ended_at"])  # noqa: B023

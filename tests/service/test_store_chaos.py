@@ -45,7 +45,7 @@ def again_and_again(call: Callable[[], Any], outages: list[str]) -> Any:
 
 
 class Killer(threading.Thread):
-    """Ends all connections to a database but its own, as often as told."""
+    """Ends all connections to a database but its own, so often, or until it is told to stop."""
 
     def __init__(self, url: str, done: threading.Event) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Killer(threading.Thread):
     def run(self) -> None:
         name = self.url.rpartition("/")[2]
         with psycopg.connect(f"{self.url.rpartition('/')[0]}/postgres", autocommit=True) as own:
-            while not self.done.is_set():
+            while not self.done.is_set() and self.kills < KILLS:
                 ended = own.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
                     [name],
