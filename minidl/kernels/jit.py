@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 from numba.core import event
 
+from minidl.kernels.kept import KeptKernel
+
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -74,5 +76,6 @@ def kernel(function: Function) -> Function:
         made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # neither the package's directory nor the user's cache can be written
         made = numba.njit(nogil=True, error_model="numpy")(function)
+    made._cache = KeptKernel(function, made._cache)
     _made[function.__name__] = made
     return cast(Function, made)
