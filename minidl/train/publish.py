@@ -40,7 +40,7 @@ def require_tracking(config: Config) -> None:
     if config.tracking is None:
         return
     try:
-        require_mlflow()
+        require_mlflow(config.tracking.uri)
     except ModuleNotFoundError as error:
         raise config.problem(("tracking",), str(error)) from error
     if config.tracking.alias is not None and config.tracking.registered_model is None:

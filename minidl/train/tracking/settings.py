@@ -82,18 +82,44 @@ def what_is_missing(
     return f"MLflow at {where} lacks {lacks} of this run ({trouble}); {repair}"
 
 
-def require_mlflow() -> None:
+def require_mlflow(uri: str | None = None) -> None:
     """Refuse a config that tracks to MLflow where MLflow is not installed (nothing is imported).
+
+    Parameters
+    ----------
+    uri
+        The store. A server wants MLflow's client alone (mlflow-skinny); a database, what MLflow
+        writes to databases with.
 
     Raises
     ------
     ModuleNotFoundError
         With what to install, and how to do without.
     """
-    if importlib.util.find_spec("mlflow") is None:
+    lacking = [name for name in ("mlflow", *_beyond_a_client(uri)) if not _installed(name)]
+    if "mlflow" in lacking:
         raise ModuleNotFoundError(
             "this config tracks its runs in MLflow, which is not installed. Install it with "
             "`pip install 'minidl[mlflow]'`; or track to the journal (metrics.jsonl) only: remove "
             "the `tracking:` section, or add `tracking=null` to the command line",
             name="mlflow",
         )
+    if lacking:
+        raise ModuleNotFoundError(
+            f"here is only MLflow's client (mlflow-skinny), which cannot write to a database as "
+            f"{mlflow_uri.redacted(uri or '')} ({' and '.join(lacking)} not installed). Name a "
+            "server (`tracking.uri=http://HOST:5000`, or the variable MLFLOW_TRACKING_URI); or "
+            "install the rest with `pip install 'minidl[mlflow]'`; or track to the journal "
+            "(metrics.jsonl) only: add `tracking=null` to the command line",
+            name=lacking[0],
+        )
+
+
+def _beyond_a_client(uri: str | None) -> tuple[str, ...]:
+    if uri is None or uri.lower().startswith(("http:", "https:", "databricks")):
+        return ()
+    return ("sqlalchemy", "alembic")
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None

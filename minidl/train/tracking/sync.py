@@ -71,15 +71,18 @@ def sync_run(root: Path, *, uri: str | None = None) -> SyncReport:
     """
     run = RunDirectory(root)
     try:
-        require_mlflow()
         config = load_config(run.config)
         description = _description(run, config)
         entries = read_journal(run.journal) if run.journal.exists() else []
-    except (ConfigError, ModuleNotFoundError) as error:
+    except ConfigError as error:
         raise SyncError(f"{root} cannot be sent: {error}") from error
     except (OSError, ValueError) as error:
         raise SyncError(f"{root} is no run directory, or a damaged one: {error}") from error
     target = _target(config, description, uri, root)
+    try:
+        require_mlflow(target)
+    except ModuleNotFoundError as error:
+        raise SyncError(f"{root} cannot be sent: {error}") from error
     try:
         with run.locked():  # no training begins while this one sends
             return _send(run, config, description, entries, target, elsewhere=uri is not None)

@@ -50,6 +50,19 @@ def test_without_mlflow_the_user_learns_what_to_do(monkeypatch):
     assert "tracking=null" in str(error.value)
 
 
+def test_a_client_alone_tracks_to_servers_only(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "alembic" else find(name)
+    )
+    require_mlflow("http://127.0.0.1:5000")
+    require_mlflow("HTTPS://mlflow.example.org")
+    with pytest.raises(ModuleNotFoundError) as error:
+        require_mlflow("postgresql://me:secret@db/mlflow")
+    assert "database as postgresql://me:***@db/mlflow (alembic not installed)" in str(error.value)
+    assert "MLFLOW_TRACKING_URI" in str(error.value)
+
+
 def test_relative_databases_mean_the_present_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert resolve_uri("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
