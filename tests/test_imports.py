@@ -60,7 +60,7 @@ ARROWS: dict[str, set[str]] = {
     "models": {"nn", "ops", "arguments", "autograd"},
     "optim": {"tensor", "kernels", "autograd", "arguments"},
     "data": {"tensor", "arguments", "kernels"},
-    "distributed": {"autograd", "optim"},
+    "distributed": {"autograd", "kernels", "ops", "optim"},
     "threads": set(),
     "__init__": {
         "threads",

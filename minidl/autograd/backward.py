@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import anomaly, arrays, recording
+from minidl.autograd.arrival import last_uses, listener
 from minidl.autograd.primitive import (
     Box,
     Level,
@@ -109,6 +110,7 @@ def pull_back(
     retain: bool,
     record_at: Level | None = None,
     targets: Collection[Node | Leaf] | None = None,
+    arrived: Callable[[Leaf, Any, bool], None] | None = None,
 ) -> Cotangents:
     """Carry cotangents back to every leaf, or to ``targets`` alone.
 
@@ -123,6 +125,8 @@ def pull_back(
         (``create_graph``).
     targets
         Walk only towards these, leaves or not.
+    arrived
+        Is given each leaf's cotangent as soon as it is complete; it is not returned then.
 
     Returns
     -------
@@ -141,6 +145,7 @@ def pull_back(
     found: Cotangents = {}
     order = reachable(seeds)
     needed = None if targets is None else leading_to(targets, order)
+    complete = {} if arrived is None else last_uses(order)
     watching = anomaly.watching()
     for node in order if watch is None else watch(order):
         if isinstance(node, Leaf):
@@ -180,13 +185,21 @@ def pull_back(
                 owned.add(parent)
         if not retain:
             node.args = node.out = None
+        for last in complete.get(node, ()):
+            if arrived is not None and last in cotangents:
+                arrived(last, *_handed(last, cotangents.pop(last), owned))
     for leaf, gradient in cotangents.items():
         if isinstance(leaf, Leaf) and (targets is None or leaf in targets):
-            mine = leaf in owned
-            if leaf.hooks:
-                gradient, mine = call_hooks(leaf.hooks, gradient), False
-            found[leaf] = as_array(gradient), mine
+            found[leaf] = _handed(leaf, gradient, owned)
     return found
+
+
+def _handed(leaf: Leaf, gradient: Any, owned: set[Node | Leaf]) -> tuple[Any, bool]:
+    """Return what a leaf is given, once its hooks have seen it, and whether we may write to it."""
+    mine = leaf in owned
+    if leaf.hooks:
+        gradient, mine = call_hooks(leaf.hooks, gradient), False
+    return as_array(gradient), mine
 
 
 def _watched_rule(i: int, node: Node, gradient: Any, args: list[Any], out: Any) -> Any:
@@ -257,9 +270,17 @@ def backward(
 ) -> None:
     """Accumulate d(root)/d(leaf) into every leaf's ``grad``; see `minidl.Tensor.backward`."""
     seeds = {root.trace: _seed("backward()", root, gradient, create_graph)}
-    for leaf, (share, owned) in _walk(seeds, retain_graph, create_graph).items():
+    told = listener.get()
+
+    def arrived(leaf: Node | Leaf, share: Any, owned: bool) -> None:
         assert isinstance(leaf, Leaf)
         leaf.accumulate(conjugate(share), owned)
+        if told is not None:
+            told(leaf)
+
+    early = None if told is None or create_graph else arrived
+    for leaf, (share, owned) in _walk(seeds, retain_graph, create_graph, arrived=early).items():
+        arrived(leaf, share, owned)
 
 
 def gradients(
@@ -347,12 +368,13 @@ def _walk(
     retain_graph: bool | None,
     create_graph: bool,
     targets: Collection[Node | Leaf] | None = None,
+    arrived: Callable[[Leaf, Any, bool], None] | None = None,
 ) -> Cotangents:
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         return pull_back(seeds, retain=retain, record_at=EAGER, targets=targets)
     with no_grad():  # for what hooks and custom rules compute
-        return pull_back(seeds, retain=retain, targets=targets)
+        return pull_back(seeds, retain=retain, targets=targets, arrived=arrived)
 
 
 def _several(tensors: Any) -> Sequence[Any]:

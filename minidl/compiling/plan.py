@@ -59,7 +59,7 @@ ELEMENTWISE: tuple[Callable[..., Any], ...] = (masked, relu, relu_gradient, add_
 WRITING: tuple[Callable[..., Any], ...] = (*ELEMENTWISE, add_turned, total)
 
 #: Effects that keep none of the arrays they are given.
-KEEP_NOTHING = {"Leaf.accumulate", "move"}
+KEEP_NOTHING = {"Leaf.accumulate", "move", "GradientSum.start", "GradientSum.progress"}
 
 
 @dataclass

@@ -69,13 +69,14 @@ class Program:
     def comparable(self) -> bool:
         """Whether a replay can be tried, undone, and compared with an eager step.
 
-        Not where random numbers come from a fresh generator, which no two steps share, and not
-        where code that is not minidl's changes state: nobody knows how to undo that.
+        Not where random numbers come from a fresh generator, which no two steps share, not where
+        code that is not minidl's changes state: nobody knows how to undo that, and not where the
+        step speaks to other processes, which would have to try theirs at the same time.
         """
         effects = [i for i in self.instructions if i.kind == "effect"]
         fresh = any(i.function is draw and i.args[0] is None for i in effects)
         ours = all(i.function.__module__.partition(".")[0] == "minidl" for i in effects)
-        return ours and not fresh
+        return ours and not fresh and not any(map(speaks, self.instructions))
 
     # ---- running -----------------------------------------------------------------------------
 
@@ -129,6 +130,12 @@ def writes(instruction: Instruction) -> bool:
     return instruction.function in _IN_PLACE or "out" in instruction.kwargs
 
 
+def speaks(instruction: Instruction) -> bool:
+    """Whether an instruction exchanges something with other processes: to be done once a step."""
+    module = getattr(instruction.function, "__module__", None) or ""
+    return module.startswith("minidl.distributed")
+
+
 def _in_order(
     recording: Recording, returned: Iterable[int]
 ) -> tuple[list[Instruction], list[Instruction]]:
@@ -164,10 +171,11 @@ def _in_order(
             for slot in behind:
                 maker = made_by.get(slot)
                 after = changed and recording.slots[slot].kind == "state"
-                if after or (maker is not None and (maker.kind == "effect" or writes(maker))):
+                own = maker is None or (maker.kind != "effect" and not writes(maker))
+                if after or not own or (maker is not None and speaks(maker)):
                     raise Unplayable(
-                        "a branch on a value that what the step does to its state, or a random "
-                        f"number, has part in, at {instruction.line}"
+                        "a branch on a value that what the step does to its state, a random "
+                        f"number, or another process has part in, at {instruction.line}"
                     )
             first |= {id(made_by[s]) for s in behind if s in made_by} | {id(instruction)}
     kept = [

@@ -64,7 +64,7 @@ class MPIWorld(World):
         """Return a communicator for messages in an order of their own."""
         return self.communicator.Dup()
 
-    def sum(self, array: Any) -> Any:
+    def sum(self, array: Any, *, statistics: bool = False) -> Any:
         """Return the elementwise sum over all ranks."""
         total = np.array(array, order="C")
         if total.dtype.kind not in "iuf" or total.dtype.itemsize < 2 + 2 * (
@@ -73,8 +73,16 @@ class MPIWorld(World):
             raise TypeError(
                 f"sum over ranks: float32, float64 or whole numbers are wanted, got {total.dtype}"
             )
-        self.finish(self.communicator.Iallreduce(self.in_place, total))
+        channel = self._statistics if statistics else self.communicator
+        self.finish(channel.Iallreduce(self.in_place, total))
         return total
+
+    def stack(self, array: Any) -> Any:
+        """Return the arrays of all ranks."""
+        own = np.array(array, order="C")
+        found = np.empty((self.size, *own.shape), own.dtype)
+        self.finish(self._statistics.Iallgather(own, found))
+        return found
 
     def broadcast(self, value: T, *, root: int = 0) -> T:
         """Return the value of rank ``root``."""

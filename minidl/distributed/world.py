@@ -50,15 +50,24 @@ class World:
     #: MPI's word for a sum that takes the place of what is summed.
     in_place: Any = None
 
-    def sum(self, array: Any) -> Any:
+    def sum(self, array: Any, *, statistics: bool = False) -> Any:
         """Return the elementwise sum over all ranks, the same bits on each: a new array.
 
         Parameters
         ----------
         array
             Of the same shape and dtype on every rank: float32, float64, or whole numbers.
+        statistics
+            Keep to the order of the calls that say so, apart from all other calls.
         """
         return np.array(array)
+
+    def stack(self, array: Any) -> Any:
+        """Return the arrays of all ranks along a new first axis; ordered as other ``statistics``.
+
+        They are of the same shape and dtype on every rank.
+        """
+        return np.array(array)[np.newaxis]
 
     def broadcast(self, value: T, *, root: int = 0) -> T:
         """Return the value that rank ``root`` gave; what the others give is not looked at."""

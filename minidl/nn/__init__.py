@@ -171,6 +171,7 @@ from minidl.nn.resampling import (
     ZeroPad3d,
 )
 from minidl.nn.summary import Summary, summary
+from minidl.nn.synchronized import SyncBatchNorm
 from minidl.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -343,6 +344,7 @@ __all__ = [
     "Softsign",
     "SquaredHingeLoss",
     "Summary",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

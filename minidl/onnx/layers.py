@@ -37,7 +37,7 @@ def handled(module: nn.Module, args: list[Any]) -> bool:
         return True
     if isinstance(module, nn.RNN):
         return rank == 3 and module.nonlinearity == "tanh"
-    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)):
         return module.running_mean is not None and module.bias is not None
     ndim: int = getattr(module, "ndim", 0)
     settings = vars(module)
@@ -89,7 +89,7 @@ def _avg_pool(g: Graph, p: Pair, pool: Any) -> Any:
     )  # fmt: skip
 
 
-@_register(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+@_register(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 def _batch_norm(g: Graph, p: Pair, norm: Any) -> Any:
     tensors = [norm.weight, norm.bias, norm.running_mean, norm.running_var]
     names = [g.value(p.arg(0)), *(g.parameter(tensor) for tensor in tensors)]

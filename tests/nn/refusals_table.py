@@ -92,6 +92,15 @@ REFUSALS: list[Refusal] = [
     Refusal(
         nn.BatchNorm2d, lambda: nn.BatchNorm2d(3)(ones(1, 3, 1, 1)), ValueError, "more than one"
     ),
+    Refusal(nn.SyncBatchNorm, lambda: nn.SyncBatchNorm(3)(ones(2, 4)), ValueError, "the 4 channels"),
+    Refusal(
+        nn.SyncBatchNorm,
+        lambda: nn.SyncBatchNorm.convert_sync_batchnorm(
+            nn.Sequential(nn.ReLU(), nn.LazyBatchNorm2d())
+        ),
+        ValueError,
+        r"convert_sync_batchnorm: 1 is a LazyBatchNorm2d.*one batch before",
+    ),
     Refusal(
         nn.Sequential,
         lambda: nn.Sequential(nn.ReLU(), nn.ReLU),  # type: ignore[arg-type]

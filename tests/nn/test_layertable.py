@@ -33,6 +33,8 @@ HOLDERS = {
 #: Taking two inputs that are no floats: see test_containers and test_lazy.
 ELSEWHERE = {nn.MaxUnpool1d, nn.MaxUnpool2d, nn.MaxUnpool3d, nn.Lazy}
 ELSEWHERE |= {nn.AdaptiveLogSoftmaxWithLoss}
+#: PyTorch has no such layer on a CPU: see tests/distributed.
+ELSEWHERE |= {nn.SyncBatchNorm}
 
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 every_model = pytest.mark.parametrize("layer", LAYERS + MODELS, ids=lambda layer: layer.name)
@@ -65,7 +67,7 @@ def test_entries_say_what_torch_has(torch: Any) -> None:
 #: What PyTorch has and minidl leaves out, and why.
 LEFT_OUT = {
     "Container": "deprecated", "NLLLoss2d": "deprecated", "CrossMapLRN2d": "LocalResponseNorm",
-    "DataParallel": "many devices", "SyncBatchNorm": "many processes",
+    "DataParallel": "many devices",
     "FractionalMaxPool2d": "no such operation", "FractionalMaxPool3d": "no such operation",
     "LinearCrossEntropyOptions": "chunks", "RNNBase": "internal", "RNNCellBase": "internal",
     "UninitializedBuffer": "see Lazy", "UninitializedParameter": "see Lazy",
