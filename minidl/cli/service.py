@@ -76,6 +76,14 @@ def service(
             rich_help_panel="What configs may do",
         ),
     ] = None,
+    mlflow_page: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where people open MLflow, if jobs reach it at an address of their own.",
+            rich_help_panel="What configs may do",
+        ),
+    ] = None,
     executor: Annotated[
         Literal["local", "ray"],
         typer.Option(help="Where jobs run: on this machine, or on a Ray cluster."),
@@ -171,6 +179,7 @@ def service(
             max_queued=queue_quota,
             max_queued_total=queue_quota_total,
             mlflow_uri=mlflow_uri,
+            mlflow_page=mlflow_page,
             data_roots=tuple(path.resolve() for path in data_root or _usual_root()),
             executor=executor,
             ray_address=ray_address,

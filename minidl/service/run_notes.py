@@ -135,10 +135,11 @@ def _value_at(journal: Path, metric: str | None, step: object) -> Any:
     return value
 
 
-def mlflow(directory: Path) -> dict[str, Any] | None:
+def mlflow(directory: Path, *, page: str | None = None) -> dict[str, Any] | None:
     """Say where MLflow has the run; None where it has not, or nobody knows.
 
     ``url`` is a page for people, where MLflow is a server; ``command`` is what opens the run.
+    ``page`` is the server's address as people reach it, if trainings know it by another.
     """
     record = RunRecord.read(directory / "run" / "tracking.json")
     if record is not None:
@@ -148,13 +149,21 @@ def mlflow(directory: Path) -> dict[str, Any] | None:
         command = facts.get("mlflow_command")
         if not facts.get("mlflow_run_id") or not command:
             return None
-        url = command if command.startswith(("http://", "https://")) else None
         return {
             "run_id": facts["mlflow_run_id"],
             "experiment_id": None,
-            "url": url,
+            "url": _page_of(command, page),
             "command": command,
         }
     command = open_command(*where)
-    url = command if command.startswith(("http://", "https://")) else None
-    return {"run_id": where[2], "experiment_id": where[1], "url": url, "command": command}
+    shown = _page_of(command, page)
+    return {"run_id": where[2], "experiment_id": where[1], "url": shown, "command": command}
+
+
+def _page_of(command: str, page: str | None) -> str | None:
+    """Return the page that shows a run; None where a command does, which opens a database."""
+    if not command.startswith(("http://", "https://")):
+        return None
+    # What stands behind the server's address begins with #, as in all pages of MLflow.
+    _, mark, place = command.partition("/#/")
+    return command if page is None else page.rstrip("/") + mark + place

@@ -94,6 +94,9 @@ def checked(settings: ServiceSettings) -> ServiceSettings:
                 f"--data-root {root} and --data {settings.data} lie in each other: configs could "
                 "read the service's own files"
             )
+    page = settings.mlflow_page
+    if page is not None and not page.startswith(("http://", "https://")):
+        raise ValueError(f"--mlflow-page is the address of a page, as http://HOST:5000, not {page}")
     if settings.mlflow_uri is None:
         return settings
     from minidl.train.tracking.mlflow_uri import redacted, resolve_uri

@@ -288,7 +288,7 @@ class Scheduler:
         if not watched.is_at_its_run:
             return
         progress = run_notes.progress(directory, job.kind, number) or job.progress
-        mlflow = run_notes.mlflow(directory) or job.mlflow
+        mlflow = run_notes.mlflow(directory, page=self.settings.mlflow_page) or job.mlflow
         leadership.note(
             job.id,
             progress=progress if progress != job.progress else None,

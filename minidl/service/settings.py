@@ -34,6 +34,8 @@ class ServiceSettings:
         Jobs of all users that wait at the same time.
     mlflow_uri
         Where trainings are tracked; None: nowhere.
+    mlflow_page
+        Where people open MLflow, if that is another address than ``mlflow_uri``.
     data_roots
         Directories that configs may name paths in.
     executor
@@ -58,6 +60,7 @@ class ServiceSettings:
     max_queued: int | None = None
     max_queued_total: int | None = None
     mlflow_uri: str | None = None
+    mlflow_page: str | None = None
     data_roots: tuple[Path, ...] = field(default=())
     executor: str = "local"
     ray_address: str | None = None

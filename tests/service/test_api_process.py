@@ -151,6 +151,7 @@ def test_tls(start: StartService, tmp_path: Path) -> None:
         (["--executor", "ray"], "--executor ray needs --ray-address"),
         (["--tls-key", "x.pem"], "--tls-key"),
         (["--mlflow-uri", "http://me:secret@host"], "--mlflow-uri holds a password"),
+        (["--mlflow-page", "mlflow:5000"], "--mlflow-page is the address of a page"),
         (["--data-root", "."], "lie in each other"),
         (["--data-root", "nowhere"], "nowhere"),
         (["--host", "203.0.113.7"], "cannot listen on 203.0.113.7"),

@@ -119,3 +119,19 @@ def test_where_mlflow_has_it(job: Path, uri: str, url: str | None) -> None:
     assert found is not None
     assert (found["run_id"], found["experiment_id"], found["url"]) == ("r1", "7", url)
     assert uri in found["command"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "page", "url"),
+    [
+        ("http://mlflow:5000", "https://ml.example", "https://ml.example/#/experiments/7/runs/r1"),
+        ("http://mlflow:5000", "http://me:1/x/", "http://me:1/x/#/experiments/7/runs/r1"),
+        ("sqlite:////srv/mlflow.db", "http://127.0.0.1:5000", None),
+    ],
+)
+def test_people_open_mlflow_elsewhere(job: Path, uri: str, page: str, url: str | None) -> None:
+    RunRecord(uri, "7", "r1", "u").write(job / "run/tracking.json")
+    found: dict[str, Any] | None = run_notes.mlflow(job, page=page)
+    assert found is not None
+    assert found["url"] == url
+    assert uri in found["command"]
