@@ -6,9 +6,8 @@ backward comes to them in about that order. As soon as the gradients of a bucket
 sum is started, without waiting for it, and goes on beside the rest of backward. All ranks start
 buckets in the same order, whatever order their gradients come in: MPI pairs them by it.
 
-A library of MPI works on what was started only while it is called. So each gradient that arrives
-asks for news of the oldest sum. A thread that does nothing but ask would take the core from the
-computation where there are as many ranks as cores.
+MPI works on what was started only while it is called, so each gradient that arrives asks for news,
+and a thread does in between (`minidl.distributed.progress`).
 
 In a step that `minidl.compile` records, what is called here is taken down where it happens, so that
 a replay starts each bucket right after the last of its gradients has been written.
@@ -16,6 +15,7 @@ a replay starts each bucket right after the last of its gradients has been writt
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import Token
@@ -150,6 +150,7 @@ class GradientSum:
         #: What was started, in order (request, bytes, when), and when the first of it were done.
         self._started: list[tuple[Any, int, float]] = []
         self._ended: list[float] = []
+        self._turn = threading.Lock()  # both are written by the thread that asks for news, too
         if world.size > 1:
             for part in self._parts():
                 _check(part)
@@ -257,17 +258,25 @@ class GradientSum:
         bucket = self.buckets[number]
         bucket.fill()
         self._send(bucket.array)
+        if self.overlap and self.world.progress is not None:
+            self.world.progress.begin(self.progress)
 
     def _send(self, array: Array) -> None:
-        request = self._channel.Iallreduce(self.world.in_place, array)
-        self._started.append((request, array.nbytes, time.perf_counter()))
+        with self._turn:
+            request = self._channel.Iallreduce(self.world.in_place, array)
+            self._started.append((request, array.nbytes, time.perf_counter()))
 
     def progress(self) -> None:
         """Let MPI work on what has been started: likewise."""
-        while len(self._ended) < len(self._started):
-            if not self._started[len(self._ended)][0].Test():
-                return
-            self._ended.append(time.perf_counter())
+        if not self._turn.acquire(blocking=False):
+            return  # somebody is at it
+        try:
+            while len(self._ended) < len(self._started):
+                if not self._started[len(self._ended)][0].Test():
+                    return
+                self._ended.append(time.perf_counter())
+        finally:
+            self._turn.release()
 
     def _finish(self, values: Any) -> Array | None:
         begun = time.perf_counter()
@@ -278,6 +287,8 @@ class GradientSum:
         there = [parameter.grad is not None for parameter in members]
         told = np.concatenate([numbers, there])
         self._send(told)
+        if self.world.progress is not None:
+            self.world.progress.end()  # from here on this thread asks by itself
 
         def done() -> bool:
             self.progress()

@@ -28,6 +28,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from minidl.distributed.launcher import Launch, LaunchError
+from minidl.distributed.progress import Progress
 from minidl.distributed.waiting import wait
 from minidl.distributed.world import GRACE, World, status_of
 
@@ -55,6 +56,8 @@ class MPIWorld(World):
             )
         self.local_rank = launch.local_rank
         self.local_size = launch.local_size or self.size
+        several = MPI.Query_thread() >= MPI.THREAD_MULTIPLE
+        self.progress = Progress() if several and self.size > 1 else None
         self._left = False
         atexit.register(self.leave, 1)
 
@@ -121,6 +124,8 @@ class MPIWorld(World):
             return
         self._left = True
         atexit.unregister(self.leave)
+        if self.progress is not None:
+            self.progress.end()
         arrived = self._mpi.COMM_WORLD.Ibarrier()
         if not wait(arrived.Test, limit=None if status == 0 else GRACE):
             self._end(
@@ -158,7 +163,7 @@ def _library(launch: Launch) -> Any:
         import mpi4py
 
         mpi4py.rc.finalize = False  # `leave` does, or nobody: it waits for all ranks
-        mpi4py.rc.thread_level = "serialized"
+        mpi4py.rc.thread_level = "multiple"  # for `progress`
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Self, TypeVar
 import numpy as np
 
 from minidl.distributed.launcher import launched
+from minidl.distributed.progress import Progress
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ class World:
     local_size: int = 1
     #: MPI's word for a sum that takes the place of what is summed.
     in_place: Any = None
+    #: What asks for news while the rank computes; None where it would be of no use.
+    progress: Progress | None = None
 
     def sum(self, array: Any, *, statistics: bool = False) -> Any:
         """Return the elementwise sum over all ranks, the same bits on each: a new array.
