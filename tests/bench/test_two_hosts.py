@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from harness.systems import SCRIPTS
+from harness.systems import CHECKOUT, SCRIPTS
 from ranks import hosts
 from ranks.hosts import Cable, UnavailableError, environment, two_hosts
+
+PAGE = CHECKOUT / "docs" / "scaling.md"
 
 #: Each rank sums a vector over all, sends a byte there and back, and says where it is.
 RANK = """
@@ -90,6 +94,41 @@ def test_the_command_gives_the_status_of_the_ranks():
     )  # fmt: skip
     assert done.stdout.count("here") == 2
     assert done.returncode == 3
+
+
+def sessions() -> list[tuple[str, str]]:
+    """Commands that docs/scaling.md shows, up to the line that closes their quotes, and output."""
+    blocks = re.findall(r"```console\n\$ (.*?)```", PAGE.read_text(), re.DOTALL)
+    found = []
+    for block in blocks:
+        lines = block.splitlines(keepends=True)
+        end = next(i for i in range(1, len(lines) + 1) if not "".join(lines[:i]).count('"') % 2)
+        found.append(("".join(lines[:end]), "".join(lines[end:])))
+    return found
+
+
+@pytest.mark.parametrize(("command", "shown"), sessions())
+def test_a_command_of_the_page_prints_what_the_page_shows(command, shown, tmp_path):
+    script = command.replace("scripts/bench/", f"{SCRIPTS}/")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, timeout=300,
+        cwd=tmp_path, env={**environment(), "PATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert_shown(shown, done.stdout)
+
+
+def assert_shown(shown: str, printed: str) -> None:
+    """Every line of the page is there in its order; … stands for lines, or for what changes."""
+    at = 0
+    lines = printed.splitlines()
+    for line in shown.splitlines():
+        if line == "…":
+            continue
+        pattern = re.compile(re.escape(line).replace("…", ".*"))
+        assert any(pattern.fullmatch(each) for each in lines[at:]), f"{line!r}\n{printed}"
+        at += next(i for i, each in enumerate(lines[at:]) if pattern.fullmatch(each)) + 1
 
 
 def test_what_cannot_be_is_said(monkeypatch):

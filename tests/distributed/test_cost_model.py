@@ -1,4 +1,4 @@
-"""The cost model against formulas worked out by hand, a simulation of messages, and its own limits."""
+"""The cost model against formulas by hand, simulations of messages, and its own limits."""
 
 from __future__ import annotations
 

@@ -98,6 +98,9 @@ class Hosts:
     def command(self, ranks: int, command: Sequence[str]) -> list[str]:
         """Return what starts ``ranks`` ranks of a command, the first half on the first host.
 
+        MPICH's UCX would find the other host's ranks in shared memory, since the two hosts share a
+        kernel: UCX_TLS forbids it. UCX_NET_DEVICES keeps it from trying the loopback device first.
+
         Raises
         ------
         ValueError
@@ -108,6 +111,7 @@ class Hosts:
         on = ",".join(f"{address}:{ranks // 2}" for address in ADDRESSES)
         start = [*inside(self.names[0], 0), mpiexec(), "-launcher", "ssh"]
         start += ["-launcher-exec", str(self.launcher), "-iface", DEVICE]
+        start += ["-genv", "UCX_TLS", "tcp,self", "-genv", "UCX_NET_DEVICES", DEVICE]
         return [*start, "-hosts", on, "-n", str(ranks), *command]
 
     def sent(self) -> int:
@@ -128,16 +132,13 @@ class Hosts:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of the ranks: this checkout, one BLAS thread, TCP between hosts.
-
-    MPICH's UCX would find the other host's ranks in shared memory, since the two hosts share a
-    kernel: UCX_TLS forbids it. UCX_NET_DEVICES keeps it from trying the loopback device first.
-    """
+    """Return the variables of the ranks: this checkout, a BLAS thread each, no launcher around."""
     path = [str(CHECKOUT / "scripts" / "bench"), str(CHECKOUT)]
     path += filter(None, [os.environ.get("PYTHONPATH")])
-    own = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": DEVICE, "PYTHONPATH": os.pathsep.join(path)}
+    launcher = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "HYDI_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(launcher)}
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-    return {**threads, **os.environ, **own}
+    return {**threads, **kept, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def inside(name: str, number: int) -> list[str]:
