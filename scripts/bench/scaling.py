@@ -7,8 +7,8 @@
 Ranks train on one host (shared memory) and on two hosts that are network namespaces joined by a
 cable with a bandwidth and a delay (TCP), strongly and weakly scaled, with overlap and without.
 Writes results.json, results.md and scaling.png to ``--out``. The two hosts want Linux, root and
-iproute2; where they can't be made, that is said and one host is measured alone. Eight minutes on
-two idle cores.
+iproute2; where they can't be made, that is said and one host is measured alone. Takes some minutes,
+in which nobody else should use the machine.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 
 The ranks of the two hosts speak TCP over a cable with that bandwidth (each way, set by `tc`) and
 that one-way delay. Wants Linux, root, iproute2, and the extra `mpi`. The exit status is mpiexec's.
+Only after SIGKILL something is left: `ip netns del minidl-PID-a` and `minidl-PID-b` remove it.
 """
 
 from __future__ import annotations
@@ -42,24 +43,27 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Make the hosts, run, remove them."""
     settings = arguments()
-    # A terminated run takes its hosts down too; mpiexec hears of the signal and ends the ranks.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    running: list[subprocess.Popen[bytes]] = []
+
+    def hand_on(*_: object) -> None:
+        """Let mpiexec tell the ranks, which may have something to save; wait for them as before."""
+        if not running:
+            sys.exit(143)
+        running[0].terminate()
+
+    signal.signal(signal.SIGTERM, hand_on)
     try:
         with two_hosts(Cable(settings.delay_ms, settings.mbit)) as hosts:
             command = hosts.command(settings.ranks, settings.command)
             with subprocess.Popen(command, env=environment()) as process:
+                running.append(process)
                 try:
-                    status = process.wait()
-                except (KeyboardInterrupt, SystemExit):
-                    process.terminate()
-                    process.wait()
-                    raise
+                    return process.wait()
+                except KeyboardInterrupt:  # of a terminal: mpiexec has heard it as well
+                    return process.wait()
     except UnavailableError as error:
         print(f"two_hosts.py: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    return status
 
 
 if __name__ == "__main__":

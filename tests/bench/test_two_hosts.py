@@ -96,6 +96,24 @@ def test_the_command_gives_the_status_of_the_ranks():
     assert done.returncode == 3
 
 
+def test_a_terminated_command_takes_its_hosts_down():
+    ready = (
+        "import signal, sys; signal.signal(15, lambda *_: sys.exit(75)); print('here', flush=True)"
+    )
+    ready += "; signal.pause()"
+    command = [sys.executable, str(SCRIPTS / "two_hosts.py"), "--", sys.executable, "-c", ready]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert [process.stdout.readline().strip() for _ in range(2)] == ["here", "here"]
+            assert f"minidl-{process.pid}-a" in namespaces()
+            process.terminate()
+            assert process.wait(120) == 75
+        finally:
+            process.kill()
+    assert f"minidl-{process.pid}-" not in namespaces()
+
+
 def sessions() -> list[tuple[str, str]]:
     """Commands that docs/scaling.md shows, up to the line that closes their quotes, and output."""
     blocks = re.findall(r"```console\n\$ (.*?)```", PAGE.read_text(), re.DOTALL)
