@@ -141,6 +141,7 @@ class GradientSum:
         self.traffic = Traffic()
         self._channel: Any = world.channel()
         self._leaves: list[Any] = []
+        self._layout = 0  # counts how often buckets have been cut
         self.buckets: list[Bucket] = []
         self._bucket_of: dict[Leaf, int] = {}
         #: While backward runs: the gradients that each bucket lacks, and the next to be started.
@@ -225,6 +226,7 @@ class GradientSum:
         if known and all(a is b for a, b in zip(leaves, self._leaves, strict=True)):
             return
         self._leaves = leaves
+        self._layout += 1
         self.buckets = []
         for part in reversed(parts):
             _check(part)
@@ -248,13 +250,23 @@ class GradientSum:
         self._lacking[number].remove(leaf)
         before = self._next
         while self._next < len(self.buckets) and not self._lacking[self._next]:
-            recording.run(self.start, self._next)
+            recording.run(self.start, self._layout, self._next)
             self._next += 1
         if before == self._next and before:
             recording.run(self.progress)
 
-    def start(self, number: int) -> None:
-        """Start the sum of a bucket: what the listener does, and a replay does again."""
+    def start(self, layout: int, number: int) -> None:
+        """Start the sum of a bucket: what the listener does, and a replay does again.
+
+        A program that was recorded before buckets were cut anew does not know when the new ones are
+        complete; then they are started at the end.
+        """
+        if not self._started:
+            self._lay_out()  # at every step, replayed or not, so that all ranks have the same
+        if layout == self._layout:
+            self._start(number)
+
+    def _start(self, number: int) -> None:
         bucket = self.buckets[number]
         bucket.fill()
         self._send(bucket.array)
@@ -280,8 +292,10 @@ class GradientSum:
 
     def _finish(self, values: Any) -> Array | None:
         begun = time.perf_counter()
+        if not self._started:
+            self._lay_out()
         for number in range(len(self._started), len(self.buckets)):
-            self.start(number)
+            self._start(number)
         numbers = np.zeros(0) if values is None else np.array(values, np.float64).reshape(-1)
         members = [bucket.part.parameters[i] for bucket in self.buckets for i in bucket.members]
         there = [parameter.grad is not None for parameter in members]

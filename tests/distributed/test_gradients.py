@@ -24,14 +24,15 @@ CASES: dict[str, dict[str, Any]] = {
     "a, replayed, no overlap": {"model": "mlp", "compiled": True, "overlap": False},
     "b": {"model": "cnn"},
     "b, replayed": {"model": "cnn", "compiled": True},
-    "c": {"model": "lstm", "optimizer": "LAMB", "compiled": True},
+    # The last parameter is used by nobody, so that recorded steps do not notice that it is frozen.
+    "c": {"model": "lstm", "optimizer": "LAMB", "compiled": True, "freeze": -1},
     "d": {"model": "lstm", "accumulate": 2, "clip": 0.5},
     "d, replayed": {"model": "lstm", "accumulate": 2, "clip": 0.5, "compiled": True},
     # Batches of three, so that one of four ranks has no sample.
     "e": {"model": "mlp", "sizes": [12, 3, 7], "optimizer": "groups", "clip": 0.3},
     "f": {"model": "cnn", "sizes": [12, 3], "optimizer": "SGD", "compiled": True},
-    # A parameter that is frozen for some steps, in buckets that hold all of a part.
-    "g": {"model": "mlp", "freeze": True, "compiled": True, "bucket_bytes": 1 << 20},
+    # The first parameter is frozen for some steps; it is in the only bucket.
+    "g": {"model": "mlp", "freeze": 0, "compiled": True, "bucket_bytes": 1 << 20},
 }
 
 _expected: dict[str, dict[str, Any]] = {}
@@ -72,7 +73,7 @@ def test_ranks_train_as_one_process_does(ranks: Ranks, count: int) -> None:
 def check_traffic(answer: dict[str, Any], name: str) -> None:
     steps, messages, size = answer["traffic"]
     assert steps == training_checks.STEPS
-    if name[0] != "g":  # where the buckets change on the way
+    if "freeze" not in CASES[name]:  # where the buckets change on the way
         each = answer["buckets"] + 1  # a message for each, and one that says which there are
         assert answer["buckets"] > 2
         assert messages == steps * each == steps * len(answer["last"])
@@ -102,7 +103,8 @@ def test_sums_of_one_rank_are_its_values() -> None:
 def test_buckets_cut_an_optimizers_arrays_from_the_end(ranks: Ranks) -> None:
     for answer in ranks(2, "gradient_checks:everything"):
         assert answer["cut"] == [[4, 5], [3, 3], [0, 1]]  # 2 is frozen
-        assert answer["order"] == ["start 0", "start 1", "start 2"]
+        assert answer["in order"]
+        assert answer["messages"] == 4
         assert "a second backward pass reached a parameter" in answer["second"]
         assert "left the step before in the middle" in answer["middle"]
         assert "float32 or float64 parameters are wanted, got float16" in answer["half"]

@@ -93,9 +93,9 @@ def test_a_launched_process_without_mpi4py_says_what_to_install(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_what_ranks_say_to_each_other(ranks: Ranks, count: int) -> None:
+def test_what_ranks_say_to_each_other(ranks: Ranks, count: int, tmp_path: Path) -> None:
     total = count * (count + 1) // 2
-    for rank, answer in enumerate(ranks(count, "world_checks:everything")):
+    for rank, answer in enumerate(ranks(count, "world_checks:everything", str(tmp_path / "heard"))):
         assert answer["rank"] == rank
         assert answer["size"] == count
         assert answer["local"] == [rank, count]
@@ -105,6 +105,7 @@ def test_what_ranks_say_to_each_other(ranks: Ranks, count: int) -> None:
         assert (answer["from"], answer["much"]) == (count - 1, 100_000)
         assert answer["gathered"] == ["r" * r for r in range(count)]
         assert answer["before"] == total - count
+        assert answer["stacked"] == [[r, 2 * r] for r in range(count)]
         if count > 1:
             assert [text.split()[-1] for text in answer["refused"]] == [
                 *("complex128", "bool", "float16")

@@ -70,7 +70,7 @@ def train(
     clip: float | None = None,
     sizes: tuple[int, ...] = SIZES,
     bucket_bytes: int = 300,
-    freeze: bool = False,
+    freeze: int | None = None,
     steps: int = STEPS,
 ) -> dict[str, Any]:
     """Train on shares of the batches, ``accumulate`` of which make a step; return what came out.
@@ -106,8 +106,8 @@ def train(
     whole = minidl.compile(last, strict=True) if compiled else last
     rng = np.random.default_rng(4)
     for step in range(steps):
-        if freeze and step in (steps // 3, steps // 2):
-            next(iter(net.parameters())).requires_grad_(step != steps // 3)
+        if freeze is not None and step in (steps // 3, steps // 2):
+            list(net.parameters())[freeze].requires_grad_(step != steps // 3)
         batches = [sizes[(step + n) % len(sizes)] for n in range(accumulate)]
         share = 1.0 / sum(batches)
         if accumulate > 1:

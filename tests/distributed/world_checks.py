@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from minidl.distributed import World, mpi
 
 
-def everything(world: World) -> dict[str, Any]:
+def everything(world: World, heard: str) -> dict[str, Any]:
     """Each method once or twice; arrays of several dtypes, values of several sizes."""
     rank, size = world.rank, world.size
     sums = {
@@ -34,13 +35,28 @@ def everything(world: World) -> dict[str, Any]:
     )
     gathered = world.gather("r" * rank)
     before = world.sum(np.array(float(rank))).item()
-    world.barrier()
+    _hear(world, Path(heard))
+    stacked = world.stack(np.array([rank, 2 * rank])).tolist()
     return {
         **{"rank": rank, "size": size, "local": [world.local_rank, world.local_size]},
         **{"sums": sums, "large": [float(large[1]), float(large[-1])], "refused": refused},
         **{"strided": strided.tolist(), "from": value["from"], "much": len(value["much"])},
-        **{"gathered": gathered, "before": before},
+        **{"gathered": gathered, "before": before, "stacked": stacked},
     }
+
+
+def _hear(world: World, heard: Path) -> None:
+    """Let the last rank be told something by a signal while it waits for the first."""
+    if world.rank == world.size - 1:
+        signal.signal(signal.SIGALRM, lambda *_: heard.touch())
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+    if world.rank == 0:
+        end = time.monotonic() + 120.0
+        while not heard.exists() and time.monotonic() < end:
+            time.sleep(0.005)
+        if not heard.exists():
+            raise TimeoutError("a rank that waits does not hear signals")
+    world.barrier()
 
 
 def same_bits(world: World) -> list[str]:
