@@ -3,8 +3,8 @@
 Everything is asked of MPI without blocking and waited for politely (`waiting`). Whoever ends with
 an error ends the others too: an uncaught exception, or an exit from which `leave` was not called,
 would otherwise leave them waiting for a rank that is gone. A rank that is killed is seen by its
-launcher, which ends the rest (``mpiexec`` of MPICH within a second, with the signal's number as
-status).
+launcher, which ends the rest: ``mpiexec`` of MPICH within a second, with the signal's number as
+status (Slurm's ``srun`` is told to by ``--kill-on-bad-exit=1``).
 
 The order in which MPI adds is the library's choice. MPICH 5 takes, for sums that do not block,
 recursive doubling up to 2,048 bytes and the halving of vectors (reduce-scatter, then all-gather)
@@ -18,6 +18,7 @@ of arrival), or another MPI, may keep less than that.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import pickle
 import sys
@@ -33,6 +34,10 @@ from minidl.distributed.waiting import wait
 from minidl.distributed.world import GRACE, World, status_of
 
 T = TypeVar("T")
+
+#: Seconds that a rank waits for all others to join. One that ends before it has joined (its
+#: interpreter misses something) is no rank yet to the launcher, and would be waited for for ever.
+JOIN_LIMIT = 120.0
 
 
 class MPIWorld(World):
@@ -164,7 +169,12 @@ def _library(launch: Launch) -> Any:
 
         mpi4py.rc.finalize = False  # `leave` does, or nobody: it waits for all ranks
         mpi4py.rc.thread_level = "multiple"  # for `progress`
-        from mpi4py import MPI
+        # MPI waits without letting go of the interpreter: no thread of Python could end it.
+        faulthandler.dump_traceback_later(JOIN_LIMIT, exit=True, file=2)
+        try:
+            from mpi4py import MPI
+        finally:
+            faulthandler.cancel_dump_traceback_later()
     except (ImportError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise LaunchError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -128,8 +129,6 @@ def test_sums_have_the_same_bits_on_every_rank_at_every_time(ranks: Ranks) -> No
     ],
 )
 def test_ranks_end_together(how: str, status: int, said: str, tmp_path: Path) -> None:
-    import re
-
     arguments = [str(tmp_path / "answers"), "world_checks:end", f'["{how}"]']
     done = run_ranks(3, sys.executable, str(SCRIPT), *arguments)
     assert done.returncode == status, done.stderr
@@ -137,3 +136,18 @@ def test_ranks_end_together(how: str, status: int, said: str, tmp_path: Path) ->
     assert not (tmp_path / "answers").exists()
     if how == "all exit":
         assert "BAD TERMINATION" not in done.stdout + done.stderr
+
+
+def test_who_never_joins_is_not_waited_for_for_ever() -> None:
+    program = """
+import os, sys
+from minidl.distributed import join, mpi
+mpi.JOIN_LIMIT = 2.0
+if os.environ["PMI_RANK"] == "1":
+    sys.exit(4)
+join()
+"""
+    done = run_ranks(2, sys.executable, "-c", program)
+    assert done.returncode != 0
+    assert "Timeout" in done.stderr
+    assert "in join" in done.stderr
