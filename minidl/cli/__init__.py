@@ -29,6 +29,7 @@ from minidl.cli.lr_find import lr_find
 from minidl.cli.plot_schedule import plot_schedule
 from minidl.cli.predict import predict
 from minidl.cli.profile import profile
+from minidl.cli.ranks import refuse_ranks
 from minidl.cli.report import report
 from minidl.cli.resume import resume
 from minidl.cli.retry import retry
@@ -89,12 +90,15 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Train, evaluate and use small neural networks, configured by YAML files."""
+    if context.invoked_subcommand is not None:
+        refuse_ranks(context.invoked_subcommand)
 
 
 def main() -> None:

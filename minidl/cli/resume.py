@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from minidl.cli.failure import fail, failures
+from minidl.cli.ranks import joined
 from minidl.cli.train import AsJson, Overrides, Quiet, run_to_its_end
 
 
@@ -22,16 +23,20 @@ def resume(
     Of its config only where things are and how long it trains can be changed: data.root,
     trainer.epochs, trainer.max_steps, trainer.max_time, trainer.early_stop, tracking.
     """
-    if as_json and quiet:
-        fail("--json and --quiet exclude each other: choose one", 2)
-    with failures():
+    with joined() as world, failures():
+        if as_json and quiet:
+            fail("--json and --quiet exclude each other: choose one", 2, alike=True)
         from minidl.train.reporter import reporter_for
         from minidl.train.run_directory import RunDirectory
+        from minidl.train.together import together
         from minidl.train.trainer import Trainer
 
-        changes = overrides or []
-        if RunDirectory.open(run).status() == "FINISHED" and not changes:
-            print(f"{run} has finished already; trainer.epochs=N makes it longer")
+        changes, finished = overrides or [], False
+        with together(world):
+            if world.rank == 0 and RunDirectory.open(run).status() == "FINISHED" and not changes:
+                print(f"{run} has finished already; trainer.epochs=N makes it longer")
+                finished = True
+        if world.broadcast(finished):
             raise typer.Exit(0)
         try:
             reporter = reporter_for(json=as_json, quiet=quiet)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from minidl.cli.failure import fail, failures
+from minidl.cli.ranks import joined
 
 if TYPE_CHECKING:
     from minidl.train.trainer import Trainer
@@ -58,30 +59,35 @@ def train(
     ] = False,
 ) -> None:
     """Train what CONFIG describes, into a new run directory."""
-    if as_json and quiet:
-        fail("--json and --quiet exclude each other: choose one", 2)
-    if profile and (as_json or quiet):
-        fail("--profile prints tables: leave --json and --quiet out", 2)
-    if profile:
-        from minidl.cli.profile import profile as show_profile
+    with joined() as world, failures(), ExitStack() as stack:
+        if as_json and quiet:
+            fail("--json and --quiet exclude each other: choose one", 2, alike=True)
+        if profile and (as_json or quiet):
+            fail("--profile prints tables: leave --json and --quiet out", 2, alike=True)
+        if profile and world.size > 1:
+            fail("--profile is for one process: start it without mpiexec", 2, alike=True)
+        if profile:
+            from minidl.cli.profile import profile as show_profile
 
-        show_profile(config, overrides)
-        return
-    with failures(), ExitStack() as stack:
+            show_profile(config, overrides)
+            return
         from minidl.train.config import load_config
         from minidl.train.limits import Limits, fast_dev_run
         from minidl.train.plan import describe_plan
         from minidl.train.reporter import reporter_for
+        from minidl.train.together import shared_config, together
         from minidl.train.trainer import Trainer
 
         changes = overrides or []
-        checked = load_config(config, changes)
+        checked = shared_config(world, lambda: load_config(config, changes))
         limits = None if overfit is None else Limits(overfit, overfit=True)
         if fast:
             checked = fast_dev_run(checked, stack.enter_context(tempfile.TemporaryDirectory()))
             limits = limits or Limits(3)
         if dry_run:
-            print(describe_plan(checked, limits))
+            with together(world):
+                if world.rank == 0:
+                    print(describe_plan(checked, limits))
             raise typer.Exit
         reporter = reporter_for(json=as_json, quiet=quiet)
         run_to_its_end(Trainer(checked, overrides=changes, reporter=reporter, limits=limits))

@@ -7,7 +7,6 @@ image too small for its kernel is found at its line in the config, before anythi
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Sequence
@@ -18,11 +17,13 @@ import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.autograd.arrays import opened
+from minidl.distributed import World, current
 from minidl.nn import Lazy, Module
 from minidl.nn.places import Place
 from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
 from minidl.train.balance import loss_weights
+from minidl.train.batch_sizes import check_ranks, check_smallest_batch
 from minidl.train.config import Config, ConfigError
 from minidl.train.config.schema import Registry, Spec, registry
 from minidl.train.data_parts import Data, build_data
@@ -62,6 +63,11 @@ def build_model(config: Config, sample_shape: Sequence[int], rng: np.random.Gene
     except (ValueError, TypeError, IndexError, MemoryError, RuntimeError) as error:
         raise _misfit(config, error, places) from error
     return model.train()
+
+
+def in_its_dtype(config: Config, module: Module) -> Module:
+    """Return a module in the dtype that the config says: it is made in float32."""
+    return module if config.dtype == "float32" else module.to(dtype=config.dtype)
 
 
 def _misfit(config: Config, error: Exception, places: dict[int, Path]) -> ConfigError:
@@ -141,9 +147,14 @@ class Experiment:
     accumulate: int = 1
     metrics: list[Metric] = field(default_factory=list)
     device: str = "cpu"
+    dtype: str = "float32"
+    world: World = field(default_factory=World)
 
     def placed(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
-        """Return a batch where the model is."""
+        """Return a batch where the model is, and in the model's dtype."""
+        if self.dtype != "float32":
+            inputs = inputs.to(self.dtype)
+            targets = targets.to(self.dtype) if targets.dtype.kind == "f" else targets
         if self.device == "cpu":
             return inputs, targets
         return inputs.to(self.device), targets.to(self.device)
@@ -172,13 +183,17 @@ class Experiment:
         return [self.schedule.group_lr_at(step, 0) for step in range(steps)]
 
 
-def build(config: Config, *, limits: Limits | None = None) -> Experiment:
+def build(
+    config: Config, *, limits: Limits | None = None, world: World | None = None
+) -> Experiment:
     """Make all objects that a config names.
 
     Parameters
     ----------
     limits
         How much of the data to use; by default all.
+    world
+        The ranks that train together; by default those that this process has joined.
 
     Raises
     ------
@@ -186,13 +201,15 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
         One cannot be made; placed at its line.
     """
     _check_device(config)
+    world = current() if world is None else world
     task = _make_task(config)
-    data = build_data(config, normalize=task.normalizes, limits=limits)
+    data = build_data(config, normalize=task.normalizes, limits=limits, world=world)
     rng = np.random.default_rng([config.seed, 1])
     model = build_model(config, data.sample_shape, rng)
     _check_task(config, task, model, data)
     metrics = make_metrics(config, task, data.classes)
-    _check_smallest_batch(config, model, data)
+    check_ranks(config, task, data, world)
+    check_smallest_batch(config, model, data, world)
     loss = _construct(config, "loss", config.loss, **loss_weights(config, data))
     if getattr(loss, "reduction", "mean") == "none":
         raise config.problem(
@@ -200,8 +217,9 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
             "`reduction` of none leaves a loss for each sample; training wants a single number",
             "use mean (the default) or sum",
         )
-    model.to(device=config.device)
-    loss.to(device=config.device)
+    for module in (model, loss):
+        module.to(device=config.device)
+        in_its_dtype(config, module)
     optimizer = _construct(config, "optimizer", config.optimizer, list(model.parameters()))
     _check_accumulation(config, task)
     total_steps = _total_steps(config, len(data.train))
@@ -224,9 +242,18 @@ def build(config: Config, *, limits: Limits | None = None) -> Experiment:
         accumulate=config.trainer.accumulate,
         metrics=metrics,
         device=config.device,
+        dtype=config.dtype,
+        world=world,
     )
     _check_loss(config, experiment)
+    if world.rank:  # the same weights as all, and dropout masks of its own
+        rng.bit_generator.state = generator_of(config, world.rank).bit_generator.state
     return experiment
+
+
+def generator_of(config: Config, rank: int, *, step: int = 0) -> np.random.Generator:
+    """Return what another rank than the first draws from, at first or after so many steps."""
+    return np.random.default_rng([config.seed, 1, rank, step])
 
 
 def build_callbacks(config: Config) -> list[Callback]:
@@ -316,8 +343,10 @@ def _check_loss(config: Config, experiment: Experiment) -> None:
         logits = Tensor(np.zeros((len(labels), len(labels)), np.float32))
         trial: Any = lambda: experiment.loss(logits, task.wanted(experiment, labels))
     else:
-        inputs = Tensor(np.full((2, *data.sample_shape), 0.5, np.float32))
-        targets = Tensor(data.train.dataset.targets[:2])
+        inputs, targets = experiment.placed(
+            Tensor(np.full((2, *data.sample_shape), 0.5, np.float32)),
+            Tensor(data.train.dataset.targets[:2]),
+        )
         trial = lambda: task.outcome(experiment, inputs, targets)
     try:
         # A copy of the model: a forward pass in training moves running statistics.
@@ -328,23 +357,3 @@ def _check_loss(config: Config, experiment: Experiment) -> None:
         raise config.problem(("loss",), str(error)) from error
     finally:
         experiment.model.train()
-
-
-def _check_smallest_batch(config: Config, model: Module, data: Data) -> None:
-    """Batch normalization refuses some batches of one sample, which an epoch may end with."""
-    left_over = len(data.train.dataset) % data.train.batch_size
-    smallest = data.train.batch_size if data.train.drop_last or not left_over else left_over
-    if smallest > 1:
-        return
-    probe = Tensor(np.zeros((1, *data.sample_shape), np.float32))
-    try:
-        # A copy: a forward pass in training moves running statistics and the generator.
-        with no_grad():
-            copy.deepcopy(model).train()(probe)
-    except ValueError as error:
-        raise config.problem(
-            ("data", "batch_size"),
-            f"of {len(data.train.dataset):,} training samples, batches of {data.train.batch_size} "
-            f"leave one with a single sample, which the model cannot be trained on: {error}",
-            "choose another `batch_size`, or set `drop_last: true`",
-        ) from error

@@ -195,8 +195,43 @@ def load_checkpoint(
     CheckpointError
         The manifest or its arrays are missing, damaged, or of another model; nothing is changed.
     """
+    manifest, arrays = read_checkpoint(path)
+    restore_checkpoint(
+        path, manifest, arrays, model=model, optimizer=optimizer, rng=rng, average=average
+    )
+    progress: dict[str, Any] = manifest["progress"]
+    return progress
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read a checkpoint whole: its manifest and its arrays.
+
+    Raises
+    ------
+    CheckpointError
+        The manifest or its arrays are missing or damaged.
+    """
     manifest = _read_manifest(path)
-    arrays = _read_state(path, manifest)
+    return manifest, _read_state(path, manifest)
+
+
+def restore_checkpoint(
+    path: Path,
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    *,
+    model: Module,
+    optimizer: Optimizer,
+    rng: np.random.Generator,
+    average: AveragedModel | None = None,
+) -> None:
+    """Put in place what `read_checkpoint` has read from ``path``.
+
+    Raises
+    ------
+    CheckpointError
+        It is of another model; nothing is changed.
+    """
     # A copy: these share the memory that is about to be written.
     before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), rng.bit_generator.state))
     try:
@@ -212,8 +247,6 @@ def load_checkpoint(
         optimizer.load_state_dict(before[1])
         rng.bit_generator.state = before[2]
         raise CheckpointError(f"{path}: of another model or optimizer: {error}") from error
-    progress: dict[str, Any] = manifest["progress"]
-    return progress
 
 
 def verify_checkpoint(path: Path) -> dict[str, Any]:
@@ -224,8 +257,7 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
     CheckpointError
         The manifest or its arrays are missing or damaged.
     """
-    manifest = _read_manifest(path)
-    _read_state(path, manifest)
+    manifest, _ = read_checkpoint(path)
     progress: dict[str, Any] = manifest["progress"]
     return progress
 

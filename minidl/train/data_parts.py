@@ -8,6 +8,7 @@ from typing import Any
 
 from minidl.data import ArrayDataset, DataLoader, split
 from minidl.data.augment import Compose
+from minidl.distributed import World
 from minidl.train.config import Config
 from minidl.train.config.schema import registry
 from minidl.train.limits import Limits
@@ -29,18 +30,25 @@ class Data:
     std: Any
 
 
-def build_data(config: Config, *, normalize: bool = True, limits: Limits | None = None) -> Data:
+def build_data(
+    config: Config,
+    *,
+    normalize: bool = True,
+    limits: Limits | None = None,
+    world: World | None = None,
+) -> Data:
     """Read the dataset and cut it into batches.
 
     The validation part is drawn from the training samples, stratified, by the config's seed.
-    Without ``normalize`` inputs stay between 0 and 1.
+    Without ``normalize`` inputs stay between 0 and 1. Of several ranks each has its share of every
+    batch.
 
     Raises
     ------
     ConfigError
         The dataset cannot be read, or leaves no batch; placed at the config's line.
     """
-    spec = config.data
+    spec, world = config.data, world or World()
     path: Path = ("data", "root") if "root" in spec.arguments() else ("data",)
     try:
         dataset = registry()["data"][spec.type](**spec.arguments())
@@ -52,6 +60,7 @@ def build_data(config: Config, *, normalize: bool = True, limits: Limits | None 
             rest, held_out, test = limits.cut(rest, held_out, test, spec.batch_size)
 
         def loader(part: ArrayDataset, size: int, **how: Any) -> DataLoader:
+            how |= {"rank": world.rank, "world": world.size}
             return DataLoader(part, size, mean=mean, std=std, **how)
 
         path = ("data", "batch_size")

@@ -16,7 +16,7 @@ from minidl.nn import Module
 from minidl.nn.functional import sigmoid
 from minidl.ops import softmax
 from minidl.tensor import Tensor
-from minidl.train.build import build_model
+from minidl.train.build import build_model, in_its_dtype
 from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays
 from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.data_parts import Data
@@ -113,7 +113,7 @@ class Predictor:
             facts: dict[str, Any] = json.loads(about["minidl"])
             shape = tuple(int(size) for size in facts["sample_shape"])
             config = load_config(directory / "config.yaml")
-            model = build_model(config, shape, np.random.default_rng(0))
+            model = in_its_dtype(config, build_model(config, shape, np.random.default_rng(0)))
             model.load_state_dict(arrays)
             return cls(
                 config,
@@ -155,6 +155,7 @@ class Predictor:
         with no_grad():
             for start in range(0, len(some), 256):
                 batch = normalize(some[start : start + 256], mean=self.mean, std=self.std)
+                batch = batch.astype(self.config.dtype, copy=False)
                 parts.append(_ANSWERS[self.task](self.model(Tensor(batch))).numpy())
         return np.concatenate(parts)[: len(samples)]
 
@@ -208,7 +209,8 @@ def load_best(run: Path) -> tuple[Module, tuple[int, ...]]:
     arrays, about = read_arrays(directory / "model.safetensors")
     try:
         shape = tuple(int(n) for n in json.loads(about["minidl"])["sample_shape"])
-        model = build_model(load_config(directory / "config.yaml"), shape, np.random.default_rng(0))
+        config = load_config(directory / "config.yaml")
+        model = in_its_dtype(config, build_model(config, shape, np.random.default_rng(0)))
         model.load_state_dict(arrays)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -227,7 +229,8 @@ def export_onnx(model: Module, sample_shape: tuple[int, ...], path: Path) -> Non
     """
     from minidl import onnx
 
-    onnx.export(model, np.zeros((1, *sample_shape), np.float32), path)
+    dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
+    onnx.export(model, np.zeros((1, *sample_shape), dtype), path)
 
 
 def _statistic(value: Any) -> Any:

@@ -70,6 +70,11 @@ class Interruption:
             raise KeyboardInterrupt
         self._received = signal.Signals(signum)
 
+    @property
+    def received(self) -> signal.Signals | None:
+        """The signal that has arrived, if one has."""
+        return self._received
+
     def check(self) -> None:
         """Raise `Interrupted` where a signal has arrived."""
         if self._received is not None:

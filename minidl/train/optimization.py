@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -15,7 +15,9 @@ from minidl.optim import AveragedModel, clip_grad_norm_, clip_grad_value_
 from minidl.optim.clipping import gradients_of
 from minidl.train.build import Experiment
 from minidl.train.config import TrainerSection
+from minidl.train.shared_step import NonFiniteError, SharedStep
 from minidl.train.tasks import Outcome, Task
+from minidl.train.watch import Watch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,12 +26,10 @@ T = TypeVar("T")
 MOST_IN_A_ROW = 10
 
 
-class NonFiniteError(ArithmeticError):
-    """Loss or gradients of a step are no numbers; the message says which."""
-
-
 class Stepper:
     """Takes steps; what the trainer's settings say of a step is done here.
+
+    Where several ranks train together they take each step together (`minidl.train.shared_step`).
 
     Parameters
     ----------
@@ -37,9 +37,13 @@ class Stepper:
         Called between the backward pass and the optimizer, before gradients are clipped.
     tell
         Called once with the reason where steps cannot be replayed, and run eagerly.
+    watch
+        What the ranks tell each other of in each step, where there are several.
 
     Attributes
     ----------
+    shared : SharedStep or None
+        How steps are taken together with other ranks, if there are any.
     average : AveragedModel or None
         The moving average of the weights, if the settings want one.
     """
@@ -51,10 +55,14 @@ class Stepper:
         *,
         before_step: Callable[[], None] = lambda: None,
         tell: Callable[[str], None] = lambda _: None,
+        watch: Watch | None = None,
     ) -> None:
         self.experiment, self.settings = experiment, settings
         self.before_step, self.tell = before_step, tell
         self._told = False
+        self.shared: SharedStep | None = None
+        if watch is not None and watch.world.size > 1:
+            self.shared = SharedStep(experiment, watch)
         self.average = (
             AveragedModel(experiment.model, settings.ema.decay, use_buffers=True)
             if settings.ema
@@ -65,7 +73,8 @@ class Stepper:
         def single(inputs: Any, targets: Any) -> list[Outcome]:
             return task.single(experiment, inputs, targets, self)
 
-        def gather(inputs: Any, targets: Any, weighed: bool) -> Outcome:
+        def gather(inputs: Any, targets: Any, weighed: bool, last: bool = False) -> Outcome:
+            # With ``last`` it is a program of its own: one that sums gradients over ranks.
             return task.gather(experiment, inputs, targets, self, weighed=weighed)
 
         def compute(inputs: Any, targets: Any) -> tuple[Any, Any]:
@@ -91,7 +100,8 @@ class Stepper:
         """A step that will be undone, to be compared: callbacks must not hear of it."""
         before, self.before_step = self.before_step, lambda: None
         try:
-            yield
+            with self.shared.paused() if self.shared else nullcontext():
+                yield
         finally:
             self.before_step = before
 
@@ -125,6 +135,8 @@ class Stepper:
         return outcomes
 
     def _taken(self, batches: Sequence[tuple[Any, Any]]) -> list[Outcome]:
+        if self.shared is not None:
+            return self.shared.take(batches, self._gather, self.gradients)
         if len(batches) == 1:
             return self._single(*batches[0])
         return self.experiment.task.several(self.experiment, batches, self, self._gather)

@@ -15,7 +15,15 @@ CHANGEABLE = (
     *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop"),
 )
 #: What decides about the last bits of a result.
-DECIDES_BITS = ("minidl.version", "numpy.version", "blas", "blas.threads", "kernels", "cpus")
+DECIDES_BITS = (
+    "minidl.version",
+    "numpy.version",
+    "blas",
+    "blas.threads",
+    "kernels",
+    "cpus",
+    "ranks",
+)
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -78,10 +86,17 @@ def newest_checkpoint(run: RunDirectory, say: Callable[[str], None]) -> tuple[st
     )
 
 
-def changed_environment(run: RunDirectory) -> list[str]:
-    """Say what is not as it was when the run began, and may change the last bits of its result."""
-    before = run.facts()["environment"]
-    now = environment.describe()
+def changed_environment(run: RunDirectory, *, ranks: int = 1) -> list[str]:
+    """Say what is not as it was when the run began, and may change the last bits of its result.
+
+    Parameters
+    ----------
+    ranks
+        How many train it now.
+    """
+    facts = run.facts()
+    before = {**facts["environment"], "ranks": str(facts.get("ranks", 1))}
+    now = environment.describe() | {"ranks": str(ranks)}
     return [
         f"{name} was {before.get(name)}, and is {now.get(name)}"
         for name in DECIDES_BITS

@@ -60,13 +60,15 @@ class RunFiles:
     def checkpoint(
         self,
         experiment: Experiment,
-        journal: Journal,
+        journal: Journal | None,
         progress: Mapping[str, Any],
         *,
         average: AveragedModel | None,
         name: str = "last",
     ) -> Path | None:
-        """Write where the training stands; None where it cannot be written."""
+        """Write where the training stands; None where it cannot be written, or is not to be."""
+        if journal is None:  # another rank than the first
+            return None
         self.write_waiting()
         try:
             journal.sync()  # the checkpoint counts on its entries being there
@@ -98,3 +100,13 @@ class RunFiles:
             path, content = next(iter(self._waiting.items()))
             write_atomically(path, content)
             del self._waiting[path]
+
+
+class NoFiles(RunFiles):
+    """What ranks other than the first one write: nothing."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(run, say=lambda _: None)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write nothing."""

@@ -3,6 +3,9 @@
 `Session` trains the objects of an `Experiment` and writes to the run's journal and directory.
 How a run begins and ends is the trainer's business (`minidl.train.trainer`).
 
+Of several ranks each has a session. All take the same steps and the same decisions at the same
+points, from figures that are the same on all; the first one writes and speaks for all.
+
 After each step the session *settles*: it logs, validates, ends the epoch and writes a checkpoint,
 as far as each is due and `Progress` does not note it as done. A training that is taken up begins
 with the same call, so that one cut off in the middle of its settling does the rest of it.
@@ -22,27 +25,38 @@ from typing import Any
 from minidl.autograd.primitive import Array
 from minidl.compiling import CompileError
 from minidl.optim import ReduceLROnPlateau, Schedule
+from minidl.train import standing
 from minidl.train.build import Experiment
 from minidl.train.callbacks import Callback
-from minidl.train.checkpoint import load_checkpoint, read_arrays
+from minidl.train.checkpoint import read_arrays
 from minidl.train.config import Config, TrainerSection
 from minidl.train.inference import best_model
 from minidl.train.interruption import Interruption
 from minidl.train.journal import Journal
 from minidl.train.metrics import Average, Evaluation, evaluate
-from minidl.train.optimization import MOST_IN_A_ROW, NonFiniteError, Stepper
+from minidl.train.optimization import MOST_IN_A_ROW, Stepper
 from minidl.train.progress import Progress
 from minidl.train.reporter import Reporter
 from minidl.train.run_directory import RunDirectory
 from minidl.train.run_files import RunFiles
 from minidl.train.selection import note_if_best, reason_to_stop
+from minidl.train.shared_step import NonFiniteError
 from minidl.train.tasks import Outcome
+from minidl.train.together import FailedElsewhere, share_buffers, share_weights, together
 from minidl.train.tracking import Tracker
-from minidl.train.triggers import Every
+from minidl.train.triggers import Every, seconds_of
+from minidl.train.watch import Watch
 
 
 class TrainingError(RuntimeError):
-    """The training cannot go on; the message says why and what may help."""
+    """The training cannot go on; the message says why and what may help.
+
+    ``everywhere`` says that all ranks have ended by it, and not this one alone.
+    """
+
+    def __init__(self, message: str, *, everywhere: bool = False) -> None:
+        super().__init__(message)
+        self.everywhere = everywhere
 
 
 @dataclass
@@ -51,7 +65,8 @@ class Session:
 
     ``samples`` and ``seconds`` count what this attempt has trained and how long that took,
     evaluation excluded; ``confusion`` is the test samples' confusion matrix, and ``pictures`` what
-    the task shows of the best model, once there is one.
+    the task shows of the best model, once there is one. ``journal`` and ``tracker`` are None on
+    ranks other than the first.
     """
 
     config: Config
@@ -59,7 +74,7 @@ class Session:
     progress: Progress
     reporter: Reporter
     run: RunDirectory
-    journal: Journal
+    journal: Journal | None
     files: RunFiles
     tracker: Tracker | None
     interruption: Interruption
@@ -71,11 +86,13 @@ class Session:
 
     def __post_init__(self) -> None:
         settings = self.settings
+        self.watch = Watch(self.interruption, self.experiment.world, late=self._late)
         self.stepper = Stepper(
             self.experiment,
             settings,
             before_step=lambda: self.tell("on_backward_end"),
             tell=self.reporter.say,
+            watch=self.watch,
         )
         self.validation, self.checkpoints = (
             Every(*settings.validate_every),
@@ -96,7 +113,9 @@ class Session:
     # ---- what callbacks may use --------------------------------------------------------------
 
     def log(self, metrics: Mapping[str, float]) -> None:
-        """Write to the journal, then hand to the tracking."""
+        """Write to the journal, then hand to the tracking; ranks but the first do neither."""
+        if self.journal is None:
+            return
         entry = self.journal.write(self.progress.step, self.progress.epoch, metrics)
         if self.tracker is not None:
             self.tracker.log(entry.metrics, step=entry.step, time=entry.time)
@@ -116,6 +135,8 @@ class Session:
 
     def train(self) -> None:
         """Train to the end: of the epochs, steps or time, or of what still gets better."""
+        share_weights(self.experiment.world, self.experiment.model)
+        self.watch.ask()
         self.tell("on_train_begin")
         if self.settings.nan_guard == "rollback" and self.progress.step == 0:
             self.checkpoint()  # there must be something to go back to
@@ -209,14 +230,18 @@ class Session:
             if figures is not None:  # an epoch that is told of is on disk already
                 self.reporter.epoch_ends(progress.epoch, self.settings.epochs, figures)
         self._settled = time.perf_counter()
-        self.interruption.check()
+        self.watch.check()
 
     def _count_time(self) -> None:
-        now = time.perf_counter()
-        self.progress.seconds = self._before + now - self._began
-        limit = self.settings.max_time
-        if limit is not None and not self.over() and self.progress.seconds > seconds_of(limit):
+        self.progress.seconds = self._before + time.perf_counter() - self._began
+        if self.settings.max_time is not None and not self.over() and self.watch.late:
+            limit = self.settings.max_time
             self.stop(f"stopped after {limit} (trainer.max_time), in step {self.progress.step}")
+
+    def _late(self) -> bool:
+        limit = self.settings.max_time
+        seconds = self._before + time.perf_counter() - self._began
+        return limit is not None and seconds > seconds_of(limit)
 
     def show_step(self, figures: dict[str, float] | None) -> None:
         """Tell the reporter of a step, if one was taken in this attempt."""
@@ -263,22 +288,19 @@ class Session:
             self.reporter.say(f"{what} (epoch {progress.epoch}): the step is left out")
             return
         last = self.run.checkpoints / "last.json"
-        load_checkpoint(
-            last,
-            model=self.experiment.model,
-            optimizer=self.experiment.optimizer,
-            rng=self.experiment.rng,
-            average=self.stepper.average,
-        )
+        standing.load(self, last)
         self.reporter.say(f"{what} (epoch {progress.epoch}): weights and optimizer of {last}")
 
     def give_up(self, what: str) -> None:
         """Raise `TrainingError`: nothing good comes after a loss that is no number."""
+        if self.experiment.world.rank:
+            raise FailedElsewhere(0, 1)
         last = self.run.checkpoints / "last.json"
         raise TrainingError(
             f"{what} (epoch {self.progress.epoch}); a smaller optimizer.lr (now "
             f"{self.experiment.optimizer.param_groups[0]['lr']:g}) or trainer.clip_norm may help. "
-            + (f"The last checkpoint is {last}" if last.exists() else "There is no checkpoint yet")
+            + (f"The last checkpoint is {last}" if last.exists() else "There is no checkpoint yet"),
+            everywhere=True,
         )
 
     # ---- how good the model is ---------------------------------------------------------------
@@ -290,11 +312,12 @@ class Session:
 
     def evaluate(self, loader: Any, part: str) -> Evaluation:
         """Evaluate the model as it is."""
+        share_buffers(self.experiment.world, self.experiment.model)
         return evaluate(
             self.experiment,
             loader,
             part=part,
-            on_batch=self.interruption.check,
+            on_batch=self.watch.ask_and_check,
             compute=self.stepper.compute,
         )
 
@@ -335,13 +358,15 @@ class Session:
         self.files.close()
         if self.progress.best is None:
             self.give_up(f"no validation gave a number for {self.settings.monitor}")
-        model = self.experiment.model
+        model, world = self.experiment.model, self.experiment.world
         last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        arrays, _ = read_arrays(self.run.weights)
-        model.load_state_dict(arrays)
+        with together(world):
+            arrays, _ = read_arrays(self.run.weights) if world.rank == 0 else ({}, {})
+        model.load_state_dict(world.broadcast(arrays))
         try:
             found = self.evaluate(self.experiment.data.test, "test")
-            self.pictures = self.experiment.task.pictures(self.experiment)
+            if world.rank == 0:
+                self.pictures = self.experiment.task.pictures(self.experiment)
         finally:
             # A checkpoint, written if a signal comes now, holds the last weights, not the best.
             model.load_state_dict(last)
@@ -357,7 +382,9 @@ class Session:
         if name != "last":
             self.progress.saved = before  # a checkpoint that was not due replaces none that is
         path = self.files.checkpoint(
-            self.experiment, self.journal, self.state(), average=self.stepper.average, name=name
+            *(self.experiment, self.journal, standing.state_of(self)),
+            average=self.stepper.average,
+            name=name,
         )
         if path is not None:
             self.tell("on_checkpoint", path)
@@ -370,49 +397,5 @@ class Session:
         CheckpointError
             It is damaged, or of another config; nothing has been changed.
         """
-        experiment = self.experiment
-        state = load_checkpoint(
-            path,
-            model=experiment.model,
-            optimizer=experiment.optimizer,
-            rng=experiment.rng,
-            average=self.stepper.average,
-        )
-        plateau, callbacks = state.pop("plateau"), state.pop("callbacks")
-        del state["journal"]  # the journal was opened with it
-        self.whole.load_state_dict(state.pop("whole"))
-        self.recent.load_state_dict(state.pop("recent"))
-        self.figures = state.pop("figures")
-        for callback, kept in zip(self.callbacks, callbacks, strict=True):
-            callback.load_state_dict(kept)
-        vars(self.progress).update(vars(Progress.restore(state)))
+        standing.restore(self, path)
         self._before = self.progress.seconds
-        if isinstance(experiment.schedule, Schedule):
-            experiment.schedule.set_step(self.progress.step)
-        elif experiment.schedule is not None:
-            experiment.schedule.load_state_dict(plateau)
-
-    def state(self) -> dict[str, Any]:
-        """Return, as plain data, where the training stands."""
-        schedule = self.experiment.schedule
-        plateau = schedule.state_dict() if isinstance(schedule, ReduceLROnPlateau) else None
-        return {
-            **vars(self.progress),
-            "whole": self.whole.state_dict(),
-            "recent": self.recent.state_dict(),
-            "figures": self.figures,
-            "plateau": plateau,
-            "journal": self.journal.count,
-            "callbacks": [callback.state_dict() for callback in self.callbacks],
-        }
-
-
-def seconds_of(text: str) -> float:
-    """Return the seconds that ``"HH:MM:SS"`` or ``"DD:HH:MM:SS"`` means.
-
-    >>> seconds_of("01:00:30"), seconds_of("1:00:00:00")
-    (3630.0, 86400.0)
-    """
-    parts = [int(part) for part in text.split(":")]
-    units = (1, 60, 3600, 86400)[: len(parts)]
-    return float(sum(n * unit for n, unit in zip(reversed(parts), units, strict=True)))

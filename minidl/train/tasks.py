@@ -37,7 +37,8 @@ class Outcome:
 
     ``truth`` are the targets, class indices or numbers, and ``outputs`` what the model made of the
     inputs (the model's own array, not a copy); None where a task has no such thing. ``guess`` are
-    the classes with the greatest logits, None where there are no classes.
+    the classes with the greatest logits, None where there are no classes. ``right`` says how many
+    of them are the truth where that is all that is known (of a batch that several ranks share).
     """
 
     loss: float
@@ -46,6 +47,14 @@ class Outcome:
     truth: Array | None = None
     guess: Array | None = None
     outputs: Array | None = None
+    right: int | None = None
+
+    @property
+    def correct(self) -> int | None:
+        """How many classes were told right; None where there are no classes."""
+        if self.truth is None or self.guess is None:
+            return self.right
+        return int(np.count_nonzero(self.truth == self.guess))
 
 
 class Guard(Protocol):
@@ -162,6 +171,11 @@ def _weight(outcome: Outcome) -> float:
     return outcome.weight
 
 
+def _summed(experiment: Experiment) -> bool:
+    """Whether the loss is a sum over a batch, and not a mean."""
+    return getattr(experiment.loss, "reduction", "") == "sum"
+
+
 def all_metrics(task: Task | type[Task], asked: Sequence[Metric]) -> list[Metric]:
     """Return the metrics asked for, and before them those that the task always has."""
     names = {metric.name for metric in asked}
@@ -207,7 +221,7 @@ class Classification(Task):
     def wanted(self, experiment: Experiment, labels: Tensor) -> Any:
         """Return class labels as the loss takes them: as one-hot floats for a squared error."""
         if isinstance(experiment.loss, MSELoss) and labels.ndim == 1:
-            return one_hot(labels, len(experiment.data.classes)).to(np.float32)
+            return one_hot(labels, len(experiment.data.classes)).to(experiment.dtype)
         return labels
 
     def mean_loss(self, experiment: Experiment, loss: float, labels: Tensor) -> tuple[float, float]:
@@ -260,9 +274,8 @@ class Regression(Task):
     ) -> Outcome:
         """Return the loss, the targets and the predictions."""
         count = len(targets)
-        summed = getattr(experiment.loss, "reduction", "") == "sum"
         return Outcome(
-            loss.item() / (count if summed else 1),
+            loss.item() / (count if _summed(experiment) else 1),
             float(count),
             count,
             truth=targets.numpy(),
@@ -300,14 +313,18 @@ class Reconstruction(Task):
         logits, *latent = output if isinstance(output, tuple) else (output,)
         loss = experiment.loss(logits, inputs)
         if latent:
-            loss = loss + self.kl_weight / float(np.prod(inputs.shape[1:])) * divergence(*latent)
+            # A mean is per pixel, a sum over all samples: the divergence is what the loss is.
+            size = float(np.prod(inputs.shape[1:]))
+            weight = self.kl_weight * len(inputs) if _summed(experiment) else self.kl_weight / size
+            loss = loss + weight * divergence(*latent)
         return loss, None
 
     def told(
         self, experiment: Experiment, loss: Any, output: Any, inputs: Any, targets: Any
     ) -> Outcome:
         """Return the loss."""
-        return Outcome(loss.item(), float(len(inputs)), len(inputs))
+        count = len(inputs)
+        return Outcome(loss.item() / (count if _summed(experiment) else 1), float(count), count)
 
     def check(self, model: Any, data: Data) -> None:
         """Hold that the output has the input's shape."""
@@ -321,7 +338,8 @@ class Reconstruction(Task):
 
     def pictures(self, experiment: Experiment) -> dict[str, list[Array]]:
         """Return test images above what the model makes of them, and new ones if it can."""
-        images = np.asarray(next(iter(experiment.data.test))[0].numpy()[:16])
+        inputs, _ = experiment.placed(*next(iter(experiment.data.test)))
+        images = np.asarray(inputs.numpy()[:16])
         with no_grad():
             output = experiment.model.eval()(Tensor(images))
             made = sigmoid(output[0] if isinstance(output, tuple) else output).numpy()

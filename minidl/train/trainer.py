@@ -4,6 +4,9 @@
 anything exists), make the run directory or take up the one that is there, start the journal and
 the tracking, train (`minidl.train.session`), evaluate the best model on the test samples, and end
 the run truthfully, however it ended.
+
+Where several ranks train together (`minidl.distributed`), each has a trainer. The first one does
+all of this; the others `follow`: they build and train the same, and write and say nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+from minidl.distributed import World, current
 from minidl.train.build import build, build_callbacks
 from minidl.train.callbacks import Callback
 from minidl.train.checkpoint import write_atomically
@@ -27,35 +32,16 @@ from minidl.train.publish import hand_over, require_tracking, start_tracking
 from minidl.train.reporter import Closing, Reporter, reporter_for
 from minidl.train.reports import plots
 from minidl.train.reports.sheet import contact_sheet
+from minidl.train.result import Result
 from minidl.train.resume import changed_environment, check_overrides, newest_checkpoint
 from minidl.train.run_directory import RunDirectory
-from minidl.train.run_files import RunFiles
-from minidl.train.session import Session, TrainingError, seconds_of
-from minidl.train.tracking import Tracker, TrackingReport
+from minidl.train.run_files import NoFiles, RunFiles
+from minidl.train.session import Session, TrainingError
+from minidl.train.together import FailedElsewhere, shared_config, together
+from minidl.train.tracking import Tracker
+from minidl.train.triggers import seconds_of
 
 __all__ = ["Progress", "Result", "Trainer", "TrainingError"]
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-@dataclass
-class Result:
-    """How a run ended.
-
-    ``status`` is MLflow's word for it; ``exit_status`` is 0, or tells a shell of a signal.
-    ``seconds`` is the time of the whole run, over all attempts, ``samples_per_s`` the rate of this
-    attempt's training alone. ``error`` says what went wrong in a run that failed.
-    """
-
-    status: Status
-    directory: Path
-    metrics: dict[str, float] = field(default_factory=dict)
-    best_epoch: int = 0
-    seconds: float = 0.0
-    samples_per_s: float = 0.0
-    tracking: TrackingReport | None = None
-    exit_status: int = 0
-    error: str | None = None
 
 
 class Trainer:
@@ -73,6 +59,9 @@ class Trainer:
         Are told what happens, beside those that the config names.
     limits
         How much of the data to use; by default all.
+    world
+        The ranks that train together; by default those that this process has joined
+        (`minidl.distributed.join`), else it trains alone. All give the same config.
 
     Raises
     ------
@@ -88,13 +77,19 @@ class Trainer:
         reporter: Reporter | None = None,
         callbacks: Sequence[Callback] = (),
         limits: Limits | None = None,
+        world: World | None = None,
     ) -> None:
+        self.world = current() if world is None else world
         self.config = config
         self.overrides = overrides
         self.reporter = reporter_for() if reporter is None else reporter
-        self.callbacks = (*build_callbacks(config), *callbacks)
-        require_tracking(config)
-        self.experiment = build(config, limits=limits)
+        if self.world.rank:
+            self.reporter = Reporter()
+        with together(self.world):
+            self.callbacks = (*build_callbacks(config), *callbacks)
+            if self.world.rank == 0:
+                require_tracking(config)
+            self.experiment = build(config, limits=limits, world=self.world)
         self.limits = limits
         self.progress = Progress()
         self._resumes: RunDirectory | None = None
@@ -107,6 +102,7 @@ class Trainer:
         *,
         reporter: Reporter | None = None,
         callbacks: Sequence[Callback] = (),
+        world: World | None = None,
     ) -> Trainer:
         """Return a trainer whose `run` goes on with a run that was interrupted.
 
@@ -128,16 +124,22 @@ class Trainer:
         ValueError
             A change would make it another training.
         """
-        run = RunDirectory.open(directory)
-        check_overrides(overrides)
-        config = load_config(run.config, overrides)
-        kept = run.facts().get("limits")
+        world = current() if world is None else world
+        run, kept = RunDirectory(directory), None
+        with together(world):
+            if world.rank == 0:
+                run = RunDirectory.open(directory)
+                check_overrides(overrides)
+                kept = run.facts().get("limits")
+        config = shared_config(world, lambda: load_config(run.config, overrides))
+        kept = world.broadcast(kept)
         trainer = cls(
             config,
             overrides=overrides,
             reporter=reporter,
             callbacks=callbacks,
             limits=Limits(**kept) if kept else None,
+            world=world,
         )
         trainer._resumes = run
         return trainer
@@ -160,16 +162,47 @@ class Trainer:
             The run to be resumed has no whole checkpoint, or one of another config.
         """
         # Listening from the first file to the last: what a signal finds begun is ended truthfully.
-        with Interruption() as interruption:
-            run = self._resumes or self._new_directory()
-            with run.locked():
-                return self._run(run, interruption)
+        with Interruption() as interruption, ExitStack() as stack:
+            run = self._resumes
+            checkpoint: tuple[str, int] | None = None
+            with together(self.world):
+                if self.world.rank == 0:
+                    run = run or self._new_directory()
+                    stack.enter_context(run.locked())
+                    checkpoint = self._take_up(run)
+            root = self.world.broadcast(None if run is None else run.root)
+            checkpoint = self.world.broadcast(checkpoint)
+            if run is None or self.world.rank:
+                return self._follow(RunDirectory(str(root)), interruption, checkpoint)
+            return self._run(run, interruption, checkpoint)
 
-    def _run(self, run: RunDirectory, interruption: Interruption) -> Result:
-        checkpoint = self._take_up(run)
+    def _follow(
+        self, run: RunDirectory, interruption: Interruption, checkpoint: tuple[str, int] | None
+    ) -> Result:
+        """Train along, as another rank than the first."""
+        result = Result("FAILED", run.root, exit_status=1)
+        session = Session(
+            *(self.config, self.experiment, self.progress, self.reporter, run, None),
+            *(NoFiles(run), None, interruption, self.callbacks),
+        )
+        if checkpoint is not None:
+            session.restore(run.checkpoints / checkpoint[0])
+            self._forget_the_end()
+        try:
+            ended_alike = self._train(session, result)
+        except FailedElsewhere:
+            self.world.barrier()
+            raise
+        if ended_alike:
+            self.world.barrier()  # the first rank has still to end the run
+        return result
+
+    def _run(
+        self, run: RunDirectory, interruption: Interruption, checkpoint: tuple[str, int] | None
+    ) -> Result:
         result = Result("FAILED", run.root, exit_status=1)
         tracker: Tracker | None = None
-        started = time.perf_counter()
+        started, ended_alike = time.perf_counter(), False
         files = RunFiles(run, say=self.reporter.say)
         try:
             with self._journal(run, files, checkpoint) as journal, self.reporter:
@@ -182,14 +215,16 @@ class Trainer:
                 if checkpoint is not None:
                     session.restore(run.checkpoints / checkpoint[0])
                     result.seconds = self.progress.seconds
+                    self._forget_the_end()
                 self._greet(run, resumed=checkpoint is not None)
-                self._train(session, result)
+                ended_alike = self._train(session, result)
                 self._draw(run, session)
                 if tracker is not None:
                     best = self.progress.best_epoch
                     hand_over(tracker, self.config, self.experiment, run, best_epoch=best)
         except BaseException as error:
             result.error = str(error) or type(error).__name__
+            ended_alike |= isinstance(error, TrainingError) and error.everywhere
             raise
         finally:
             try:
@@ -199,10 +234,12 @@ class Trainer:
                 result.best_epoch = self.progress.best_epoch
                 self._summarize(run, result)
                 self._close(result)
+                if ended_alike:  # the other ranks wait, and may go now
+                    self.world.barrier()
         return result
 
-    def _train(self, session: Session, result: Result) -> None:
-        """Train and test, and note in ``result`` how it went."""
+    def _train(self, session: Session, result: Result) -> bool:
+        """Train and test, and note in ``result`` how it went; say whether all ranks ended so."""
         run = session.run
         try:
             session.train()
@@ -219,11 +256,16 @@ class Trainer:
         except KeyboardInterrupt:
             result.status, result.exit_status = "KILLED", 130
             self.reporter.say("interrupted again: no checkpoint written")
-        if session.seconds:
-            result.samples_per_s = session.samples / session.seconds
+            return False
+        finally:
+            if session.seconds:
+                result.samples_per_s = session.samples / session.seconds
+        return True
 
     def _new_directory(self) -> RunDirectory:
-        more = {"limits": asdict(self.limits)} if self.limits else {}
+        more: dict[str, Any] = {"limits": asdict(self.limits)} if self.limits else {}
+        if self.world.size > 1:
+            more["ranks"] = self.world.size
         return RunDirectory.create(self.config, self.overrides, more=more)
 
     # ---- taking up -------------------------------------------------------------------------
@@ -233,7 +275,7 @@ class Trainer:
         if self._resumes is None:
             return None
         found = newest_checkpoint(run, self.reporter.say)
-        for change in changed_environment(run):
+        for change in changed_environment(run, ranks=self.world.size):
             self.reporter.say(f"{change}: the last bits may differ from an uninterrupted run's")
         run.summary.unlink(missing_ok=True)  # it is not true any more
         if self.overrides:
@@ -241,6 +283,11 @@ class Trainer:
             with run.overrides.open("a", encoding="utf-8") as file:
                 file.write("".join(f"{override}\n" for override in self.overrides))
         return found
+
+    def _forget_the_end(self) -> None:
+        """Let a run that is resumed with changes go on beyond where it had stopped."""
+        if self.overrides:
+            self.progress.stopped = ""
 
     def _journal(
         self, run: RunDirectory, files: RunFiles, checkpoint: tuple[str, int] | None
@@ -266,7 +313,8 @@ class Trainer:
             f"{len(data.val.dataset) if data.val else 0:,} validation, "
             f"{len(data.test.dataset):,} test samples; "
             f"{sum(p.numel() for p in self.experiment.model.parameters()):,} parameters; "
-            f"run directory {run.root}"
+            + (f"{self.world.size} ranks; " if self.world.size > 1 else "")
+            + f"run directory {run.root}"
         )
         settings = self.config.trainer
         self.reporter.run_begins(
@@ -278,8 +326,6 @@ class Trainer:
             directory=str(run.root),
         )
         if resumed:
-            if self.overrides:
-                self.progress.stopped = ""  # it may now go on beyond where it stopped
             self.reporter.say(
                 f"going on in epoch {self.progress.epoch}, after step {self.progress.step}"
             )

@@ -37,3 +37,14 @@ class Every:
         if self.unit == "steps":
             return progress.step > 0 and progress.step % self.number == 0
         return progress.epoch_ended and progress.epoch % self.number == 0
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds that ``"HH:MM:SS"`` or ``"DD:HH:MM:SS"`` means.
+
+    >>> seconds_of("01:00:30"), seconds_of("1:00:00:00")
+    (3630.0, 86400.0)
+    """
+    parts = [int(part) for part in text.split(":")]
+    units = (1, 60, 3600, 86400)[: len(parts)]
+    return float(sum(n * unit for n, unit in zip(reversed(parts), units, strict=True)))

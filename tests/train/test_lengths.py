@@ -19,9 +19,9 @@ from minidl.train.plan import describe_plan
 from minidl.train.progress import Progress
 from minidl.train.reports import plots
 from minidl.train.selection import note_if_best, reason_to_stop
-from minidl.train.session import Session, seconds_of
+from minidl.train.session import Session
 from minidl.train.trainer import Trainer
-from minidl.train.triggers import Every
+from minidl.train.triggers import Every, seconds_of
 
 pytest_plugins = ["tiny_runs"]
 

@@ -16,8 +16,9 @@ from minidl.train import optimization
 from minidl.train.build import build
 from minidl.train.checkpoint import read_arrays
 from minidl.train.config import Config, ConfigError
-from minidl.train.optimization import NonFiniteError, Stepper
+from minidl.train.optimization import Stepper
 from minidl.train.session import Session, TrainingError
+from minidl.train.shared_step import NonFiniteError
 
 pytest_plugins = ["tiny_runs"]
 

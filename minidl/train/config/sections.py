@@ -251,6 +251,8 @@ class Config(Section):
     """Of every random choice in the run."""
     device: str = "cpu"
     """Where to train: cpu, or cuda (cuda:1 is the second GPU), which wants the extra `cuda`."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """What parameters are, and what is computed in: float64 takes twice the memory and time."""
     data: DataSpec
     """What is learnt from, and how it is cut into batches."""
     task: Spec | None = None

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
 from minidl.train.metrics.counting import ConfusionMatrix
+from minidl.train.metrics.metric import Metric
 from minidl.train.metrics.mistakes import Mistake, WorstMistakes
 from minidl.train.metrics.scores import CalibrationError, Reliability
 
 if TYPE_CHECKING:  # tasks and the builder name metrics
     from minidl.data import DataLoader
+    from minidl.distributed import World
     from minidl.train.build import Experiment
     from minidl.train.tasks import Outcome
 
@@ -41,9 +41,17 @@ class Average:
         self.loss += outcome.loss * outcome.weight
         self.weight += outcome.weight
         self.count += outcome.count
-        if outcome.truth is not None and outcome.guess is not None:
+        if (correct := outcome.correct) is not None:
             self.classified = True
-            self.correct += int(np.count_nonzero(outcome.truth == outcome.guess))
+            self.correct += correct
+
+    def merge(self, other: Average) -> None:
+        """Take in what another average has taken in."""
+        self.loss += other.loss
+        self.weight += other.weight
+        self.correct += other.correct
+        self.count += other.count
+        self.classified = self.classified or other.classified
 
     def metrics(self, part: str) -> dict[str, float]:
         """Return ``{part}/loss``, and ``{part}/accuracy`` where there are classes."""
@@ -95,6 +103,7 @@ def evaluate(
     """Evaluate a model on all samples of a loader, without derivatives, in evaluation mode.
 
     The loss, the accuracy and the confusion matrix of classes, and all of ``experiment.metrics``.
+    Several ranks take their shares of each batch, and all return what all of them have found.
 
     Parameters
     ----------
@@ -124,6 +133,9 @@ def evaluate(
     try:
         with no_grad():
             for batch in loader:
+                if not len(batch[0]):  # of a small batch this rank has no share
+                    on_batch()
+                    continue
                 inputs, targets = experiment.placed(*batch)
                 loss, output = compute(inputs, targets)
                 outcome = experiment.task.told(experiment, loss, output, inputs, targets)
@@ -140,12 +152,30 @@ def evaluate(
                 on_batch()
     finally:
         model.train(training)
+    counts = None if confusion is None else confusion.counts
+    average, metrics, counts = _of_all_ranks(experiment.world, average, metrics, counts)
     found = average.metrics(part)
-    for metric in experiment.metrics:
+    for metric in metrics[: len(experiment.metrics)]:
         found |= {f"{part}/{name}": value for name, value in metric.figures(classes).items()}
     return Evaluation(
         found,
-        None if confusion is None else confusion.counts,
+        counts,
         [] if mistakes is None else mistakes.compute(),
         None if bins is None else bins.reliability(),
     )
+
+
+def _of_all_ranks(
+    world: World, average: Average, metrics: list[Metric], counts: Array | None
+) -> tuple[Average, list[Metric], Array | None]:
+    """Bring together, on each rank, what all of them have measured."""
+    if world.size == 1:
+        return average, metrics, counts
+    (average, metrics, counts), *others = world.gather((average, metrics, counts))
+    for their_average, their_metrics, their_counts in others:
+        average.merge(their_average)
+        for metric, other in zip(metrics, their_metrics, strict=True):
+            metric.merge(other)
+        if counts is not None and their_counts is not None:
+            counts = counts + their_counts
+    return average, metrics, counts

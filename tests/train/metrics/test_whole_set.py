@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from minidl import nn
 from minidl.autograd.primitive import recording_floor
 from minidl.data import ArrayDataset, DataLoader
+from minidl.distributed import World
 from minidl.nn.functional import cross_entropy
 from minidl.tensor import Tensor
 from minidl.train.metrics import (
@@ -54,6 +55,7 @@ def _experiment(
         data=SimpleNamespace(classes=tuple(map(str, range(classes)))),
         metrics=list(metrics),
         placed=lambda inputs, targets: (inputs, targets),
+        world=World(),
     )
 
 
