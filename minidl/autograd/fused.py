@@ -40,12 +40,12 @@ def fused(
         result. None for an argument without derivative.
     """
     made = [
-        None if kernel is None else _gradient(f"{name}_gradient", kernel, composed, i)
+        None if kernel is None else gradient(f"{name}_gradient", kernel, composed, i)
         for i, kernel in enumerate(gradients)
     ]
 
-    def pulling(gradient: Primitive) -> Callable[..., Any]:
-        return lambda g, _out, *args, **params: gradient(g, *args, **params)
+    def pulling(made: Primitive) -> Callable[..., Any]:
+        return lambda g, _out, *args, **params: made(g, *args, **params)
 
     def pushing(i: int) -> Callable[..., Any]:
         return lambda t, out, *args, **params: jvp(*_in_one(composed, i, args, params), (t,))[1]
@@ -53,7 +53,7 @@ def fused(
     operation = primitive(
         name,
         value,
-        vjp=tuple(None if gradient is None else pulling(gradient) for gradient in made),
+        vjp=tuple(None if each is None else pulling(each) for each in made),
         jvp=tuple(None if kernel is None else pushing(i) for i, kernel in enumerate(gradients)),
         batch=batch,
     )
@@ -72,7 +72,7 @@ def _in_one(
     return of_one, (args[i],)
 
 
-def _gradient(name: str, kernel: Callable[..., Any], composed: Composition, i: int) -> Primitive:
+def gradient(name: str, kernel: Callable[..., Any], composed: Composition, i: int) -> Primitive:
     """Make the gradient of argument ``i`` an operation, differentiated by the composition."""
 
     def pulled(g: Any, *args: Any, **params: Any) -> Any:

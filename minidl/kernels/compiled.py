@@ -27,6 +27,11 @@ from minidl.kernels.compiled_steps import (
     add_relu_here,
     entropy_gradient,
     entropy_top,
+    lstm_back,
+    lstm_cell,
+    lstm_halved,
+    lstm_hidden,
+    lstm_of_tanh,
     relu,
     relu_gradient,
     relu_gradient_here,
@@ -38,6 +43,7 @@ from minidl.kernels.jit import _made, announcer, compiled_so_far, kernel, never_
 
 __all__ = ["_made", "announcer", "compiled_so_far", "never_called"]
 __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "relu"]
+__all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tanh"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
 __all__ += ["gather_tiles", "spread_gradients", "spread_tiles"]
 

@@ -116,3 +116,103 @@ def entropy_gradient(
         rows[i, np.uintp(target[i])] -= peak
         for j in range(length):
             rows[i, j] = rows[i, j] * grad[i]
+
+
+@kernel
+def lstm_halved(shares: Array, bias: Array, gates: Array, work: Array) -> None:
+    """Add ``shares`` and ``bias`` to ``gates``, and write what tanh is to be taken of.
+
+    ``gates (N, 4 H)`` in the order i, f, g, o. A sigmoid is made of the tanh of half its argument.
+    """
+    count, width = gates.shape
+    n = width // 4
+    half = gates.dtype.type(0.5)
+    for i in range(count):
+        into, share, row = gates[i], shares[i], work[i]
+        for j in range(width):
+            into[j] = into[j] + share[j] + bias[j]
+        for j in range(width):
+            row[j] = into[j] * half
+        plain, new = into[2 * n : 3 * n], row[2 * n : 3 * n]
+        for j in range(n):
+            new[j] = plain[j]
+
+
+@kernel
+def lstm_of_tanh(gates: Array, work: Array) -> None:
+    """Write what tanh is to be taken of, as `lstm_halved`, of gates that are whole."""
+    count, width = gates.shape
+    n = width // 4
+    half = gates.dtype.type(0.5)
+    for i in range(count):
+        whole, row = gates[i], work[i]
+        for j in range(width):
+            row[j] = whole[j] * half
+        plain, new = whole[2 * n : 3 * n], row[2 * n : 3 * n]
+        for j in range(n):
+            new[j] = plain[j]
+
+
+@kernel
+def lstm_cell(work: Array, before: Array, cell: Array) -> None:
+    """Write the next cell state, from the tanh of ``work``."""
+    count, n = cell.shape
+    half = cell.dtype.type(0.5)
+    for i in range(count):
+        for j in range(n):
+            enter, forget = work[i, j] * half + half, work[i, n + j] * half + half
+            cell[i, j] = enter * work[i, 2 * n + j] + forget * before[i, j]
+
+
+@kernel
+def lstm_hidden(work: Array, shade: Array, hidden: Array) -> None:
+    """Write the hidden state; ``shade`` is the tanh of the cell state."""
+    count, n = hidden.shape
+    half = hidden.dtype.type(0.5)
+    for i in range(count):
+        for j in range(n):
+            hidden[i, j] = (work[i, 3 * n + j] * half + half) * shade[i, j]
+
+
+@kernel
+def lstm_back(
+    work: Array,
+    before: Array,
+    shade: Array,
+    above: Array,
+    later: Array,
+    memory: Array,
+    out: Array,
+) -> None:
+    """Write the cotangent of the gates, and turn ``memory``, that of the cell, into the one before.
+
+    ``above`` and ``later`` are what the hidden state's cotangent is the sum of. ``work`` and
+    ``later`` are used up. The loops are many, since LLVM looks for overlaps between few arrays only
+    before it gives a loop up; a row stays in the nearest cache through all of them.
+    """
+    count, n = memory.shape
+    half, one = memory.dtype.type(0.5), memory.dtype.type(1)
+    for i in range(count):
+        both, new = work[i, : 2 * n], work[i, 2 * n : 3 * n]
+        enter, forget = both[:n], both[n:]
+        show, dark, hidden, cell, up = work[i, 3 * n :], shade[i], later[i], memory[i], above[i]
+        first, second, last = out[i, :n], out[i, n : 2 * n], before[i]
+        third, fourth = out[i, 2 * n : 3 * n], out[i, 3 * n :]
+        for j in range(2 * n):
+            both[j] = both[j] * half + half
+        for j in range(n):
+            show[j] = show[j] * half + half
+        for j in range(n):
+            hidden[j] = up[j] + hidden[j]
+        for j in range(n):
+            cell[j] = hidden[j] * show[j] * (one - dark[j] * dark[j]) + cell[j]
+        for j in range(n):
+            fourth[j] = hidden[j] * dark[j] * show[j] * (one - show[j])
+        for j in range(n):
+            first[j] = cell[j] * new[j] * enter[j] * (one - enter[j])
+        for j in range(n):
+            third[j] = cell[j] * enter[j] * (one - new[j] * new[j])
+        for j in range(n):
+            second[j] = cell[j] * last[j] * forget[j] * (one - forget[j])
+        for j in range(n):
+            cell[j] = cell[j] * forget[j]

@@ -18,6 +18,7 @@ from minidl.kernels import (
     conv,
     entropy,
     gelu,
+    lstm,
     masking,
     norm,
     optimizers,
@@ -90,6 +91,12 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: affine.add_relu(lines, lines[0], lines)
     yield lambda: entropy.cross_entropy(lines, **classes)
     yield lambda: entropy.by_logits(lines[:, 0], lines, **classes)
+    steps, state = rng.random((2, 3, 4)).astype(dtype), rng.random((3, 1)).astype(dtype)
+    course = lstm.states(steps, state, state, weight[0, :4, 0, :1].copy(), None)
+    yield lambda: lstm.states(steps, state, state, weight[0, :4, 0, :1].copy(), None)
+    yield lambda: lstm.by_gates(
+        np.ones((3, 3, 1), dtype), steps, state, weight[0, :4, 0, :1].copy(), course
+    )
     places = rng.random((2, 3, 3)).astype(dtype)
     yield lambda: resampling.resample(np.ascontiguousarray(x), places, places)
     if dtype == np.float32:

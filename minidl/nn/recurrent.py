@@ -31,7 +31,9 @@ from minidl.nn.recurrent_cells import (
 )
 from minidl.ops.elementwise import relu, tanh
 from minidl.ops.joining import cat, stack
+from minidl.ops.lstm import lstm
 from minidl.ops.products import linear
+from minidl.ops.rearrange import flip
 from minidl.ops.shape import shape_of, transpose
 
 
@@ -130,6 +132,16 @@ class _Recurrent(Module):
         """
         single, x = self._expect(x)
         start = self._start(x, state, single)
+        x, last = self._along(x, start)
+        states = tuple(stack([state[i] for state in last]) for i in range(self.states))
+        if single:
+            x, states = x[:, 0], tuple(part[:, 0] for part in states)
+        elif self.batch_first:
+            x = transpose(x, 0, 1)
+        return x, states if self.states > 1 else states[0]
+
+    def _along(self, x: Any, start: tuple[Any, ...]) -> tuple[Any, list[tuple[Any, ...]]]:
+        """Run all layers; return what the last gives at each step, and the last states."""
         steps = [x[t] for t in range(shape_of(x)[0])]
         last: list[tuple[Any, ...]] = []
         for layer in range(self.num_layers):
@@ -147,13 +159,7 @@ class _Recurrent(Module):
             if self.dropout and layer < self.num_layers - 1:
                 how = {"rng": self.rng}
                 steps = [functional.dropout(h, self.dropout, self.training, **how) for h in steps]
-        x = stack(steps)
-        states = tuple(stack([state[i] for state in last]) for i in range(self.states))
-        if single:
-            x, states = x[:, 0], tuple(part[:, 0] for part in states)
-        elif self.batch_first:
-            x = transpose(x, 0, 1)
-        return x, states if self.states > 1 else states[0]
+        return stack(steps), last
 
     def _expect(self, x: Any) -> tuple[bool, Any]:
         name, shape = type(self).__name__, shape_of(x)
@@ -275,6 +281,26 @@ class LSTM(_Recurrent):
     def step(self) -> Callable[..., Any]:
         """Return the recurrence."""
         return lstm_step
+
+    def _along(self, x: Any, start: tuple[Any, ...]) -> tuple[Any, list[tuple[Any, ...]]]:
+        """Run all layers, each in one go along the sequence unless it has projections."""
+        if self.proj_size:
+            return super()._along(x, start)
+        last: list[tuple[Any, ...]] = []
+        for layer in range(self.num_layers):
+            parts = []
+            for back, suffix in enumerate(self._suffixes(layer)):
+                weight_ih, weight_hh, bias_ih, bias_hh, _ = self._weights(suffix)
+                shares = linear(flip(x, 0) if back else x, weight_ih)
+                hidden, cell = (part[len(last)] for part in start)
+                bias = bias_ih + bias_hh if self.has_bias else None
+                out, *state = lstm(shares, hidden, cell, weight_hh, bias)
+                parts.append(flip(out, 0) if back else out)
+                last.append(tuple(state))
+            x = parts[0] if len(parts) == 1 else cat(parts, -1)
+            if self.dropout and layer < self.num_layers - 1:
+                x = functional.dropout(x, self.dropout, self.training, rng=self.rng)
+        return x, last
 
 
 class GRU(_Recurrent):

@@ -96,6 +96,8 @@ def _flops(name: str, args: list[Any], out: Any) -> int:
         return int(size * (2 * inner + (len(args) > 2 and args[2] is not None)))
     if name == "conv2d_input":  # a transposed convolution: each input meets a whole kernel
         return int(2 * math.prod(shape_of(args[0])) * math.prod(shape_of(args[1])[1:]))
+    if name == "lstm_course":
+        return int(2 * math.prod(shape_of(args[0])) * shape_of(args[3])[1] + size)
     return int(size) if out.dtype.kind == "f" and name not in _MOVES else 0
 
 
@@ -103,7 +105,16 @@ def _flops(name: str, args: list[Any], out: Any) -> int:
 _MOVES = frozenset(
     [
         *("add_patches", "broadcast_to", "cast", "cat", "clone", "diagonal", "getitem", "masked"),
-        *("patches", "permute", "put_along_dim", "reshape", "setitem", "take_along_dim"),
+        *(
+            "lstm_gates",
+            "lstm_outputs",
+            "patches",
+            "permute",
+            "put_along_dim",
+            "reshape",
+            "setitem",
+            "take_along_dim",
+        ),
     ]
 )
 

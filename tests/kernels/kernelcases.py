@@ -16,6 +16,7 @@ from minidl.kernels import (
     conv,
     entropy,
     gelu,
+    lstm,
     masking,
     norm,
     optimizers,
@@ -153,6 +154,26 @@ def entropy_of(shape: tuple[int, int], smoothing: float = 0.0, *, odd: bool = Fa
             entropy.cross_entropy(x, labels, smoothing=smoothing),
             entropy.by_logits(g, x, labels.astype(np.uint8), smoothing=smoothing),
         )
+
+    return make
+
+
+def lstm_along(length: int, count: int, width: int) -> Case:
+    """An LSTM along a sequence, and backward."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        shapes = [(length, count, 4 * width), (count, width), (count, width), (4 * width, width)]
+        shares, hidden, cell, weight = (rng.standard_normal(s).astype(dtype) for s in shapes)
+        bias = rng.standard_normal(4 * width).astype(dtype)
+        g = rng.standard_normal((length + 1, count, width)).astype(dtype)
+
+        def call() -> tuple[np.ndarray, ...]:
+            course = lstm.states(shares, hidden, cell, weight, bias)
+            gates = lstm.parts(course, shares.shape).gates
+            given = g, gates, cell, weight, course
+            return course, lstm.by_gates(*given), lstm.by_cell(*given)
+
+        return call
 
     return make
 
@@ -431,6 +452,10 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "cross-entropy, smoothed": ("entropy_gradient", entropy_of((9, 5), 0.1)),
     "cross-entropy of odd rows": ("entropy_top", entropy_of((6, 4), odd=True)),
     "cross-entropy of one class": ("entropy_top", entropy_of((4, 1))),
+    "lstm": ("lstm_back", lstm_along(3, 5, 37)),
+    "lstm of one": ("lstm_of_tanh", lstm_along(1, 1, 1)),
+    "lstm of many": ("lstm_halved", lstm_along(2, 40, 8)),
+    "lstm of odd width": ("lstm_cell", lstm_along(2, 3, 13)),
     "adam": ("adam", adam(1001)),
     "adam, weight decay": ("adam", adam(1001, weight_decay=0.1)),
     "adamw": ("adam", adam(1001, weight_decay=0.1, decoupled=True)),
