@@ -132,7 +132,7 @@ def by_cell(grad: Array, gates: Array, cell: Array, weight: Array, course: Array
 
 def by_weight(grad: Array, gates: Array, cell: Array, weight: Array, course: Array) -> Array:
     """Return zeros: ``weight`` stands before a difference that is 0, see `minidl.ops.lstm`."""
-    return memory.zeros(weight.shape, weight.dtype)
+    return memory.zeros(weight.shape, weight.dtype, like=weight)
 
 
 # ---- one step, in either version ---------------------------------------------------------------
