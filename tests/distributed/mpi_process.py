@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,12 @@ def started(count: int, *command: str, **more: str) -> Iterator[subprocess.Popen
     """``mpiexec -n COUNT COMMAND`` as it runs; what is left of it at the end is killed."""
     import psutil
 
+    folder = tempfile.TemporaryDirectory()  # where mpiexec leaves files if it is killed
     process = subprocess.Popen(
         [launcher(), "-n", str(count), *command],
-        **{"env": environment(**more), "stdin": subprocess.DEVNULL, "text": True},
+        **{"env": environment(TMPDIR=folder.name, **more), "stdin": subprocess.DEVNULL},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"},
+        text=True,
     )
     try:
         yield process
@@ -78,6 +81,7 @@ def started(count: int, *command: str, **more: str) -> Iterator[subprocess.Popen
         if process.poll() is None:
             process.kill()
         process.communicate()
+        folder.cleanup()
 
 
 def run_ranks(

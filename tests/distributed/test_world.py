@@ -131,9 +131,12 @@ def test_sums_have_the_same_bits_on_every_rank_at_every_time(ranks: Ranks) -> No
 def test_ranks_end_together(how: str, status: int, said: str, tmp_path: Path) -> None:
     arguments = [str(tmp_path / "answers"), "world_checks:end", f'["{how}"]']
     done = run_ranks(3, sys.executable, str(SCRIPT), *arguments)
+    (shared,) = set(re.findall(r"shares (.*) with", done.stdout))
     assert done.returncode == status, done.stderr
     assert re.search(said, done.stdout + done.stderr)
     assert not (tmp_path / "answers").exists()
+    assert shared.startswith("/dev/shm/mpich_shm_")
+    assert not Path(shared).exists()
     if how == "all exit":
         assert "BAD TERMINATION" not in done.stdout + done.stderr
 
