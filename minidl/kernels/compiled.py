@@ -38,6 +38,7 @@ from minidl.kernels.compiled_steps import (
     relu_here,
     turn,
 )
+from minidl.kernels.compiled_windows import avg_pool2d, avg_spread
 from minidl.kernels.compiled_winograd import gather_tiles, spread_gradients, spread_tiles
 from minidl.kernels.jit import _made, announcer, compiled_so_far, kernel, never_called
 
@@ -45,7 +46,7 @@ __all__ = ["_made", "announcer", "compiled_so_far", "never_called"]
 __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "relu"]
 __all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tanh"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
-__all__ += ["gather_tiles", "spread_gradients", "spread_tiles"]
+__all__ += ["avg_pool2d", "avg_spread", "gather_tiles", "spread_gradients", "spread_tiles"]
 
 Pair = tuple[int, int]
 
@@ -406,7 +407,7 @@ def resample(images: Array, rows: Array, columns: Array, out: Array) -> None:
 
 
 @kernel
-def im2col_narrow(
+def im2row(
     images: Array,
     patches: Array,
     outputs: Pair,
@@ -415,36 +416,34 @@ def im2col_narrow(
     dilation: Pair,
     padding: Pair,
 ) -> None:
-    """As `im2col`, for few channels: one number of all patches of a line after another.
+    """Copy ``images (N, C, H, W)`` to ``patches (≥ C·KH·KW, N·OH·OW)``, a patch a column.
 
-    Rows of a patch are then too short to be copied as runs; so the inner loop goes along the line.
+    A row of patches is the image moved by some pixels, line by line, so runs are long.
     """
-    count, height, width, channels = images.shape
+    count, channels, height, width = images.shape
     source, target = images.reshape(-1), patches.reshape(-1)
     zero = images.dtype.type(0)
-    length = size[0] * size[1] * channels
-    step = stride[1] * channels
-    for n in range(count):
-        for y in range(outputs[0]):
-            into = (n * outputs[0] + y) * outputs[1] * length
-            for i in range(size[0]):
+    for place in range(channels * size[0] * size[1]):
+        c, i, j = place // (size[0] * size[1]), place // size[1] % size[0], place % size[1]
+        left = j * dilation[1] - padding[1]
+        # where the line of patches is within the image: 0 <= x · stride + left < width
+        low = min(outputs[1], max(0, (stride[1] - 1 - left) // stride[1]))
+        high = min(outputs[1], max(low, (width - 1 - left) // stride[1] + 1))
+        into = place * patches.shape[1]
+        for n in range(count):
+            for y in range(outputs[0]):
                 row = y * stride[0] + i * dilation[0] - padding[0]
                 inside = (row >= 0) & (row < height)
-                for j in range(size[1]):
-                    left = j * dilation[1] - padding[1]
-                    # where the line of patches is within the image: 0 <= x · stride + left < width
-                    low = min(outputs[1], max(0, (stride[1] - 1 - left) // stride[1]))
-                    high = min(outputs[1], max(low, (width - 1 - left) // stride[1] + 1))
-                    if not inside:
-                        low, high = outputs[1], outputs[1]
-                    for c in range(channels):
-                        place = into + (i * size[1] + j) * channels + c
-                        start = (n * height + row) * width * channels + left * channels + c
-                        for x in range(low):
-                            target[np.uintp(place + x * length)] = zero
-                        for x in range(low, high):
-                            target[np.uintp(place + x * length)] = source[
-                                np.uintp(start + x * step)
-                            ]
-                        for x in range(high, outputs[1]):
-                            target[np.uintp(place + x * length)] = zero
+                first, last = (low, high) if inside else (outputs[1], outputs[1])
+                start = ((n * channels + c) * height + row) * width + left
+                for x in range(first):
+                    target[np.uintp(into + x)] = zero
+                if stride[1] == 1:
+                    for x in range(first, last):
+                        target[np.uintp(into + x)] = source[np.uintp(start + x)]
+                else:
+                    for x in range(first, last):
+                        target[np.uintp(into + x)] = source[np.uintp(start + x * stride[1])]
+                for x in range(last, outputs[1]):
+                    target[np.uintp(into + x)] = zero
+                into += outputs[1]

@@ -27,8 +27,8 @@ DEVICE_BLOCK_BYTES = 1 << 28
 #: Numbers in a row of the kernel, over all channels, from which they are copied as a run.
 WIDE = 32
 
-#: Numbers in a patch up to which they are copied one by one along a line of patches.
-NARROW = 16
+#: Channels up to which patches of an image that lies channels-first are laid as columns.
+FEW = 4
 
 
 def output_size(
@@ -100,24 +100,82 @@ class _Columns:
         self.length = kernel[0] * kernel[1] * x.shape[1]
         self.rows = out[0] * out[1]
         self.images = channels_last(x)
+        self.alone = _pixels(kernel, stride, padding)
+        if self.alone:
+            return
         step = max(1, _block_bytes(x) // max(1, self.rows * self.length * x.itemsize))
         self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype, x)
         self.blocks = list(_blocks(len(x), step))
-        self.narrow = self.length <= NARROW
-        pays = self.narrow or kernel[1] * x.shape[1] >= WIDE  # between them NumPy is as fast
+        pays = kernel[1] * x.shape[1] >= WIDE
         self.fast = selection.compiled(self.images, self.room) if pays else None
         if self.fast is None:
             self.patches = _patches(_padded(x, padding), kernel, stride, dilation, out)
 
     def __iter__(self) -> Iterator[tuple[slice, Array]]:
         """Yield which images, and their patches as rows; the next ones overwrite them."""
+        if self.alone:  # the images are their patches
+            yield slice(0, len(self.images)), self.images.reshape(-1, self.length)
+            return
         for block in self.blocks:
             columns = self.room[: (block.stop - block.start) * self.rows]
             if self.fast is None:
                 columns.reshape(self.patches[block].shape)[...] = self.patches[block]
             else:
-                copy = self.fast.im2col_narrow if self.narrow else self.fast.im2col
-                copy(self.images[block], columns, *self.how)
+                self.fast.im2col(self.images[block], columns, *self.how)
+            yield block, columns
+
+
+def _pixels(kernel: Pair, stride: Pair, padding: Pair) -> bool:
+    """Whether each pixel is a patch of its own."""
+    return tuple(kernel) == (1, 1) and stride == (1, 1) and padding == (0, 0)
+
+
+def _few(x: Array) -> bool:
+    """Whether patches are laid as columns: rows of them would be too short to copy as runs."""
+    if type(x) in others or not x.size:
+        return False
+    return x.shape[1] == 1 or (x.shape[1] <= FEW and x.flags.c_contiguous)
+
+
+class _Turned:
+    """The patches of images of few channels as columns ``(C·KH·KW, patches)``, likewise.
+
+    ``more`` rows of ones come behind them, to be multiplied with a bias.
+    """
+
+    def __init__(
+        self,
+        x: Array,
+        kernel: Pair,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+        out: Pair,
+        more: int = 0,
+    ) -> None:
+        self.how = (out, kernel, stride, dilation, padding)
+        self.images = np.ascontiguousarray(x)
+        self.length, self.rows = kernel[0] * kernel[1] * x.shape[1], out[0] * out[1]
+        each = self.rows * (self.length + more)
+        step = min(len(x), max(1, BLOCK_BYTES // max(1, each * x.itemsize)))
+        self.room = memory.empty((step * each,), x.dtype)
+        self.blocks, self.more = list(_blocks(len(x), step)), more
+        self.fast = selection.compiled(self.images, self.room)
+        if self.fast is None:
+            self.patches = _patches(_padded(x, padding), kernel, stride, dilation, out)
+
+    def __iter__(self) -> Iterator[tuple[slice, Array]]:
+        """Yield which images, and their patches; the next ones overwrite them."""
+        for block in self.blocks:
+            count = (block.stop - block.start) * self.rows
+            whole = self.length + self.more
+            columns = self.room[: whole * count].reshape(whole, count)
+            if self.fast is None:
+                laid = self.patches[block].transpose(5, 3, 4, 0, 1, 2)
+                columns[: self.length].reshape(laid.shape)[...] = laid
+            else:
+                self.fast.im2row(self.images[block], columns, *self.how)
+            columns[self.length :] = 1
             yield block, columns
 
 
@@ -153,9 +211,17 @@ def conv2d(
     if winograd.pays(x, weight, weight.shape[:2], kernel, how, size):
         made = winograd.conv2d(channels_last(x), weight, bias, padding, size)
         return made.transpose(0, 3, 1, 2)
-    matrix = _as_matrix(weight)
     rows, outputs = size[0] * size[1], weight.shape[0]
     out = memory.empty((len(x), rows, outputs), np.result_type(x, weight), x)
+    if _few(x):
+        matrix = np.ascontiguousarray(weight.reshape(outputs, -1).T)
+        if bias is not None:
+            matrix = np.concatenate([matrix, bias[np.newaxis]])
+        more = 0 if bias is None else 1
+        for block, patches in _Turned(x, kernel, stride, padding, dilation, size, more):
+            np.matmul(patches.T, matrix, out=out[block].reshape(-1, outputs))
+        return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
+    matrix = _as_matrix(weight)
     for block, columns in _Columns(x, kernel, stride, padding, dilation, size):
         part = out[block].reshape(-1, outputs)
         np.matmul(columns, matrix, out=part)
@@ -174,6 +240,10 @@ def conv2d_weight(
         return winograd.conv2d_weight(channels_last(g), channels_last(x), padding)
     rows = channels_last(g).reshape(len(g), out[0] * out[1], g.shape[1])
     total = np.zeros((length, g.shape[1]), np.result_type(g, x), like=g)
+    if _few(x):
+        for block, patches in _Turned(x, size, stride, padding, dilation, out):
+            total += patches @ rows[block].reshape(-1, g.shape[1])
+        return total.T.reshape(g.shape[1], x.shape[1], *size)
     for block, columns in _Columns(x, size, stride, padding, dilation, out):
         total += columns.T @ rows[block].reshape(-1, g.shape[1])
     return total.reshape(*size, x.shape[1], g.shape[1]).transpose(3, 2, 0, 1)
@@ -191,6 +261,10 @@ def conv2d_input(
         return made.transpose(0, 3, 1, 2)
     rows = channels_last(g).reshape(n, oh * ow, o)
     matrix = np.ascontiguousarray(_as_matrix(weight).T, like=weight)
+    if _pixels((kh, kw), stride, padding) and (oh, ow) == tuple(size):
+        out = memory.empty((n, *size, c), np.result_type(g, weight), g)
+        np.matmul(rows.reshape(-1, o), matrix, out=out.reshape(-1, c))
+        return out.transpose(0, 3, 1, 2)
     out = memory.zeros((n, *size, c), np.result_type(g, weight), g)
     # A result without gaps in memory, padding or not: what comes next walks it in one run.
     fast = selection.compiled(out, rows, matrix)

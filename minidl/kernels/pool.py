@@ -152,6 +152,12 @@ def avg_pool2d(
     """Return the mean of each window of ``x (N, C, H, W)``."""
     out_size = output_size("avg_pool2d", x.shape[2:], size, stride, padding, (1, 1))
     images = _padded(x, padding, 0.0)
+    plain = count_include_pad or padding == (0, 0)
+    fast = selection.compiled(_channels_last(images)) if plain else None
+    if fast is not None:
+        mean = memory.empty((len(x), *out_size, x.shape[1]), x.dtype)
+        fast.avg_pool2d(_channels_last(images), mean, size, stride, x.dtype.type(size[0] * size[1]))
+        return mean.transpose(0, 3, 1, 2)
     places = _slices(out_size, size, stride)
     out = images[next(places)].copy(order="K")
     for place in places:
@@ -165,6 +171,12 @@ def spread(
 ) -> Array:
     """Spread ``g`` evenly over its windows: the adjoint of `avg_pool2d`."""
     n, c, *out_size = g.shape
+    plain = size == stride and padding == (0, 0)  # windows that do not overlap
+    laid = _channels_last(g)
+    if plain and (fast := selection.compiled(laid)) is not None:
+        whole = memory.zeros((n, *image, c), g.dtype)
+        fast.avg_spread(laid, whole, size, g.dtype.type(size[0] * size[1]))
+        return whole.transpose(0, 3, 1, 2)
     counts = _counts(g, image, (out_size[0], out_size[1]), size, stride, padding, count_include_pad)
     share = np.divide(g, counts, dtype=g.dtype, casting="same_kind")
     out = _empty(n, c, image[0] + 2 * padding[0], image[1] + 2 * padding[1], g)

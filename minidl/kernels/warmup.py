@@ -54,6 +54,9 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     top = pool.max_pool2d(x, **pooled)
     yield lambda: pool.max_pool2d(x, **pooled)
     yield lambda: pool.unpool(top, x, top, **pooled)
+    mean: dict[str, Any] = {**pooled, "count_include_pad": True}
+    yield lambda: pool.avg_pool2d(x, **mean)
+    yield lambda: pool.spread(top, image=(4, 4), **mean)
     yield lambda: masking.masked(x, x > 0)
     yield lambda: rectifying.relu(x)
     yield lambda: rectifying.relu_gradient(x, x)
@@ -62,7 +65,7 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     how: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
     weight = rng.standard_normal((2, conv.WIDE, 3, 3)).astype(dtype)
     yield lambda: conv.conv2d(wide, weight, None, **how)
-    yield lambda: conv.conv2d(x, np.ascontiguousarray(weight[:, :2, :2, :2]), None, **how)
+    yield lambda: conv.conv2d(np.ascontiguousarray(x), weight[:, :2, :2, :2], None, **how)
     yield lambda: conv.conv2d_input(x, weight, size=(4, 4), **how)
     vector = rng.random(4).astype(dtype)
     moved = [vector.copy() for _ in range(4)]

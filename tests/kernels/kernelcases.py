@@ -69,6 +69,29 @@ def pooled(shape: Any, size: Any, stride: Any, padding: Any = (0, 0), *, layout:
     return make
 
 
+def averaged(shape: Any, size: Any, stride: Any, padding: Any = (0, 0), *, layout: str) -> Case:
+    """Average pooling with padding counted or not, and the gradients."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, layout)
+        how = {"size": size, "stride": stride, "padding": padding}
+        g = images(rng, pool.max_pool2d(x, **how).shape, dtype, layout) - dtype(0.5)
+
+        def call() -> tuple[np.ndarray, ...]:
+            return tuple(
+                found
+                for count in (True, False)
+                for found in (
+                    pool.avg_pool2d(x, **how, count_include_pad=count),
+                    pool.spread(g, image=shape[2:], **how, count_include_pad=count),
+                )
+            )
+
+        return call
+
+    return make
+
+
 def spread(
     shape: Any, outputs: int, kernel: Any, stride: Any, padding: Any, dilation: Any, layout: str
 ) -> Case:
@@ -350,6 +373,30 @@ COMPILED: dict[str, tuple[str, Case]] = {
         "max_pool2d",
         pooled((2, 3, 7, 9), (3, 3), (2, 1), (1, 0), layout="channels last"),
     ),
+    "average": (
+        "avg_pool2d",
+        averaged((3, 5, 8, 6), (2, 2), (2, 2), layout="channels last"),
+    ),
+    "average 3x2": (
+        "avg_pool2d",
+        averaged((2, 33, 9, 8), (3, 2), (3, 2), layout="channels last"),
+    ),
+    "average spread": (
+        "avg_spread",
+        averaged((3, 6, 8, 6), (2, 2), (2, 2), layout="channels last"),
+    ),
+    "average with a margin": (
+        "avg_spread",
+        averaged((2, 4, 7, 5), (2, 2), (2, 2), layout="channels last"),
+    ),
+    "average padded": (
+        "avg_pool2d",
+        averaged((2, 3, 6, 7), (3, 3), (3, 3), (1, 1), layout="channels last"),
+    ),
+    "average overlapping": (
+        "avg_pool2d",
+        averaged((2, 3, 7, 9), (3, 3), (2, 1), (1, 0), layout="channels last"),
+    ),
     "pool one channel": ("unpool", pooled((3, 1, 8, 8), (2, 2), (2, 2), layout="channels first")),
     "conv 3x3": (
         "col2im",
@@ -369,30 +416,34 @@ COMPILED: dict[str, tuple[str, Case]] = {
     ),
     "conv 1x1": (
         "col2im",
-        spread((2, 3, 5, 4), 6, (1, 1), (1, 1), (0, 0), (1, 1), layout="channels last"),
+        spread((2, 3, 5, 4), 6, (1, 1), (1, 2), (0, 0), (1, 1), layout="channels last"),
     ),
     "conv padded beyond the image": (
         "col2im",
         spread((2, 3, 2, 2), 2, (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
     ),
-    "conv narrow": (
-        "im2col_narrow",
-        convolved((2, 4, 9, 8), 4, (2, 2), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    "conv of few channels": (
+        "im2row",
+        convolved((2, 4, 9, 8), 4, (2, 2), (1, 1), (1, 1), (1, 1), layout="channels first"),
     ),
-    "conv narrow, one channel": (
-        "im2col_narrow",
-        convolved((40, 1, 28, 28), 6, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels first"),
+    "conv of one channel": (
+        "im2row",
+        convolved((40, 1, 28, 28), 6, (5, 5), (1, 1), (2, 2), (1, 1), layout="channels last"),
     ),
-    "conv narrow, strided": (
-        "im2col_narrow",
-        convolved((2, 2, 11, 10), 4, (3, 2), (2, 3), (1, 0), (1, 1), layout="cropped"),
+    "conv of few channels, strided": (
+        "im2row",
+        convolved((2, 2, 11, 10), 4, (3, 2), (2, 3), (1, 0), (1, 1), layout="channels first"),
     ),
-    "conv narrow, dilated": (
-        "im2col_narrow",
+    "conv of few channels, dilated": (
+        "im2row",
         convolved((2, 2, 12, 13), 4, (2, 3), (2, 1), (2, 3), (3, 2), layout="channels first"),
     ),
-    "conv narrow, padded beyond the image": (
-        "im2col_narrow",
+    "conv of one channel, cropped": (
+        "im2row",
+        convolved((2, 1, 9, 8), 3, (3, 3), (1, 1), (1, 1), (1, 1), layout="cropped"),
+    ),
+    "conv of one channel, padded beyond the image": (
+        "im2row",
         convolved((2, 1, 2, 2), 2, (3, 3), (2, 3), (4, 5), (1, 1), layout="channels last"),
     ),
     "conv wide": (
@@ -490,12 +541,21 @@ LEFT: dict[str, tuple[str, Case]] = {
         pooled((2, 3, 7, 7), (3, 3), (2, 2), layout="channels last"),
     ),
     "batch norm of one channel": ("channel_sums", batch_norm((3, 1, 8, 8), "channels last")),
-    "conv of few channels": (
+    "conv of few channels, channels last": (
         "im2col",
         convolved((2, 3, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
     ),
     "relu cropped": ("relu", rectified((3, 5, 4, 7), "cropped", here=False)),
     "cross-entropy of no rows": ("entropy_top", entropy_of((0, 4))),
+    # every pixel is a patch of its own
+    "conv of pixels": (
+        "col2im",
+        spread((2, 3, 5, 4), 6, (1, 1), (1, 1), (0, 0), (1, 1), layout="channels last"),
+    ),
+    "conv of pixels, forward": (
+        "im2col",
+        convolved((2, 33, 5, 4), 6, (1, 1), (1, 1), (0, 0), (1, 1), layout="channels last"),
+    ),
     "masked cropped": ("masked", masked((3, 5, 4, 7), "cropped")),
     "masked read-only": ("masked", masked((3, 5, 4, 7), "read-only")),
     # no image, so no patch to add
