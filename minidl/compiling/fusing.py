@@ -15,7 +15,9 @@ import numpy as np
 
 from minidl.compiling.recording import Instruction, Ref, Slot, read_by
 from minidl.kernels.affine import add_relu, add_turned
-from minidl.kernels.rectifying import relu
+from minidl.kernels.conv import conv2d
+from minidl.kernels.pool import unpool
+from minidl.kernels.rectifying import relu, relu_gradient
 
 
 def fused(
@@ -37,10 +39,10 @@ def fused(
 
 
 def _follows(instruction: Instruction, before: Instruction) -> bool:
-    """Whether an instruction is ReLU of what the one before it made."""
+    """Whether an instruction is ReLU, or its gradient, of what the one before it made."""
     args = instruction.args
     return (
-        instruction.function is relu
+        instruction.function in (relu, relu_gradient)
         and before.kind == "compute"
         and before.out is not None
         and isinstance(args[0], Ref)
@@ -49,6 +51,12 @@ def _follows(instruction: Instruction, before: Instruction) -> bool:
 
 
 def _both(first: Instruction, second: Instruction, slots: Sequence[Slot]) -> Instruction | None:
+    if second.function is relu_gradient:
+        if first.function is unpool and first.args[1] == second.args[1]:
+            return _with(first, second, "max_unpool2d_relu", rectified=True)
+        return None
+    if first.function is conv2d:
+        return _with(first, second, "conv2d_relu", rectify=True)
     if first.kwargs:
         return None
     if first.function is add_turned:
@@ -63,3 +71,9 @@ def _both(first: Instruction, second: Instruction, slots: Sequence[Slot]) -> Ins
                 first, function=add_relu, name="add_relu", out=second.out, line=second.line
             )
     return None
+
+
+def _with(first: Instruction, second: Instruction, name: str, **more: bool) -> Instruction:
+    """Return the first instruction, told to do the second's work too."""
+    kwargs = first.kwargs | more
+    return replace(first, kwargs=kwargs, name=name, out=second.out, line=second.line)

@@ -70,10 +70,11 @@ def max_pool2d(images: Array, out: Array, size: Pair, stride: Pair) -> None:
 
 
 @kernel
-def unpool(g: Array, images: Array, top: Array, out: Array, size: Pair) -> None:
+def unpool(g: Array, images: Array, top: Array, out: Array, size: Pair, every: bool) -> None:
     """Fill windows of ``out (N, H, W, C)`` that do not overlap: ``g`` at the first maximum, else 0.
 
-    ``g`` and ``top`` are ``(N, OH, OW, C)``, ``images`` is as ``out``.
+    ``g`` and ``top`` are ``(N, OH, OW, C)``, ``images`` is as ``out``. ``every`` maximum counts, or
+    those above 0 alone.
     """
     count, height, width, channels = g.shape
     zero = g.dtype.type(0)
@@ -86,8 +87,11 @@ def unpool(g: Array, images: Array, top: Array, out: Array, size: Pair) -> None:
                     for j in range(size[1]):
                         row, column = y * size[0] + i, x * size[1] + j
                         for c in range(channels):
-                            hit = (images[n, row, column, c] == top[n, y, x, c]) & free[c]
-                            out[n, row, column, c] = g[n, y, x, c] if hit else zero
+                            best = top[n, y, x, c]
+                            hit = (images[n, row, column, c] == best) & free[c]
+                            counts = hit & (every | (best > zero))
+                            value = g[n, y, x, c]
+                            out[n, row, column, c] = value if counts else zero
                             free[c] &= not hit
 
 

@@ -170,11 +170,14 @@ def spread_gradients(images: Array, tiles: Pair, out: Array) -> None:
 
 
 @kernel
-def gather_tiles(products: Array, tiles: Pair, bias: Array, out: Array) -> None:
-    """Turn ``products (36, N·TH·TW·C)`` into ``out (N, H, W, C)``, plus ``bias (C,)``."""
+def gather_tiles(products: Array, tiles: Pair, bias: Array, rectify: bool, out: Array) -> None:
+    """Turn ``products (36, N·TH·TW·C)`` into ``out (N, H, W, C)``, plus ``bias (C,)``.
+
+    And through ReLU where asked for.
+    """
     count, height, width, channels = out.shape
     number = out.dtype.type
-    constants = number(2), number(4), number(8)
+    constants, zero = (number(2), number(4), number(8)), number(0)
     flat, length = out.reshape(-1), width * channels
     run = tiles[1] * channels
     lines, found = np.empty((6, 4 * run), out.dtype), np.empty((4, 4 * run), out.dtype)
@@ -208,4 +211,6 @@ def gather_tiles(products: Array, tiles: Pair, bias: Array, out: Array) -> None:
                 for x in range(width):
                     out_of, into = (x % 4) * run + x // 4 * channels, start + x * channels
                     for c in range(channels):
-                        flat[np.uintp(into + c)] = found[k, np.uintp(out_of + c)] + bias[c]
+                        value = found[k, np.uintp(out_of + c)] + bias[c]
+                        keep = (value > zero) | (value != value) | (not rectify)
+                        flat[np.uintp(into + c)] = value if keep else zero

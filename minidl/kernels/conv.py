@@ -16,6 +16,7 @@ import numpy as np
 from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
 from minidl.kernels import memory, selection, winograd
+from minidl.kernels.rectifying import relu
 
 Pair = tuple[int, int]
 
@@ -203,13 +204,17 @@ def conv2d(
     stride: Pair,
     padding: Pair,
     dilation: Pair,
+    rectify: bool = False,
 ) -> Array:
-    """Correlate ``x (N, C, H, W)`` with ``weight (O, C, KH, KW)``; add ``bias (O,)``."""
+    """Correlate ``x (N, C, H, W)`` with ``weight (O, C, KH, KW)``; add ``bias (O,)``.
+
+    ``rectify`` makes it what ReLU makes of that.
+    """
     kernel = weight.shape[2], weight.shape[3]
     size = output_size("conv2d", x.shape[2:], kernel, stride, padding, dilation)
     how = {"stride": stride, "padding": padding, "dilation": dilation}
     if winograd.pays(x, weight, weight.shape[:2], kernel, how, size):
-        made = winograd.conv2d(channels_last(x), weight, bias, padding, size)
+        made = winograd.conv2d(channels_last(x), weight, bias, padding, size, rectify)
         return made.transpose(0, 3, 1, 2)
     rows, outputs = size[0] * size[1], weight.shape[0]
     out = memory.empty((len(x), rows, outputs), np.result_type(x, weight), x)
@@ -219,14 +224,19 @@ def conv2d(
             matrix = np.concatenate([matrix, bias[np.newaxis]])
         more = 0 if bias is None else 1
         for block, patches in _Turned(x, kernel, stride, padding, dilation, size, more):
-            np.matmul(patches.T, matrix, out=out[block].reshape(-1, outputs))
+            part = out[block].reshape(-1, outputs)
+            np.matmul(patches.T, matrix, out=part)
+            if rectify:
+                relu(part, out=part)  # while the part is in cache
         return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
     matrix = _as_matrix(weight)
     for block, columns in _Columns(x, kernel, stride, padding, dilation, size):
         part = out[block].reshape(-1, outputs)
         np.matmul(columns, matrix, out=part)
         if bias is not None:
-            part += bias  # while the part is in cache
+            part += bias
+        if rectify:
+            relu(part, out=part)
     return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
 
 

@@ -99,8 +99,21 @@ def _laid_as(like: Array, g: Array) -> Array:
     return out
 
 
-def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
-    """Put ``g`` where the maxima ``top`` were found in ``x``: the first place that has them."""
+def unpool(
+    g: Array,
+    x: Array,
+    top: Array,
+    *,
+    size: Pair,
+    stride: Pair,
+    padding: Pair,
+    rectified: bool = False,
+) -> Array:
+    """Put ``g`` where the maxima ``top`` were found in ``x``: the first place that has them.
+
+    If ``x`` is ``rectified``, that is, if it is what ReLU gave, the result is the gradient of what
+    ReLU was given: nothing where the maximum is not above 0.
+    """
     images = _padded(x, padding, _lowest(x.dtype))
     g = _laid_as(top, g)
     # Windows that tile the image: every element belongs to one, so nothing is added up.
@@ -113,8 +126,10 @@ def unpool(g: Array, x: Array, top: Array, *, size: Pair, stride: Pair, padding:
     if not exact:
         out.fill(0)
     if tiles and (fast := selection.compiled(*map(_channels_last, (out, images, top, g)))):
-        fast.unpool(*map(_channels_last, (g, images, top, out)), size)
+        fast.unpool(*map(_channels_last, (g, images, top, out)), size, not rectified)
         return _cropped(out, padding)
+    if rectified:
+        g = masked(g, top > 0)
     for place, hit in _hits(images, top, size, stride):
         if tiles:
             masked(g, hit, out=out[place])

@@ -88,8 +88,18 @@ def _blocks(count: int, tiles: Pair, channels: Pair) -> Iterator[tuple[slice, Ar
         yield block, one, other
 
 
-def conv2d(images: Array, weight: Array, bias: Array | None, padding: Pair, size: Pair) -> Array:
-    """Correlate ``images (N, H, W, C)`` with ``weight (O, C, 3, 3)`` -> ``(N, *size, O)``."""
+def conv2d(
+    images: Array,
+    weight: Array,
+    bias: Array | None,
+    padding: Pair,
+    size: Pair,
+    rectify: bool = False,
+) -> Array:
+    """Correlate ``images (N, H, W, C)`` with ``weight (O, C, 3, 3)`` -> ``(N, *size, O)``.
+
+    ``rectify`` makes it what ReLU makes of that.
+    """
     tiles, (outputs, channels) = _tiles(size), weight.shape[:2]
     rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(9, channels * outputs)
     matrices = (_KERNELS @ rows).reshape(36, channels, outputs)
@@ -98,7 +108,7 @@ def conv2d(images: Array, weight: Array, bias: Array | None, padding: Pair, size
     for block, spread, products in _blocks(len(images), tiles, (channels, outputs)):
         _spread_tiles(images[block], padding, tiles, spread)
         np.matmul(spread, matrices, out=products)
-        _gather_tiles(products, tiles, shift, out[block])
+        _gather_tiles(products, tiles, shift, rectify, out[block])
     return out
 
 
@@ -191,10 +201,10 @@ def _spread_gradients(g: Array, tiles: Pair, out: Array) -> None:
     _spread(_cut(g, 4 * tiles[0], 4 * tiles[1], (0, 0)), tiles, 4, _gradient, out)
 
 
-def _gather_tiles(products: Array, tiles: Pair, bias: Array, out: Array) -> None:
-    """Write Aᵀ m A of every tile, plus ``bias (O,)``."""
+def _gather_tiles(products: Array, tiles: Pair, bias: Array, rectify: bool, out: Array) -> None:
+    """Write Aᵀ m A of every tile, plus ``bias (O,)``, and through ReLU where asked for."""
     if (fast := selection.compiled(out, products, bias)) is not None:
-        fast.gather_tiles(products.reshape(36, -1), tiles, bias, out)
+        fast.gather_tiles(products.reshape(36, -1), tiles, bias, rectify, out)
         return
     count, height, width, channels = out.shape
     places = products.reshape(6, 6, count, *tiles, channels)
@@ -205,3 +215,5 @@ def _gather_tiles(products: Array, tiles: Pair, bias: Array, out: Array) -> None
     _outputs(wide, [full[:, :, k] for k in range(4)])
     kept = full.reshape(count, 4 * tiles[0], 4 * tiles[1], channels)[:, :height, :width]
     np.add(kept, bias, out=out)
+    if rectify:
+        np.maximum(out, 0, out=out)

@@ -52,16 +52,43 @@ def pooling(rng: Any, shape: tuple[int, ...]) -> dict[str, Call]:
     }
 
 
-def spreading(rng: Any) -> dict[str, Call]:
-    """The gradient of the second convolution's input: a matrix product, then col2im."""
+def convolving(
+    rng: Any, shape: tuple[int, int, int], outputs: int, size: int, padding: int
+) -> dict[str, Call]:
+    """A convolution of 128 images ``(H, W, C)``, and its gradients."""
     import numpy as np
 
     from minidl.kernels import conv
 
-    g = rng.standard_normal((128, 14, 14, 64), dtype=np.float32).transpose(0, 3, 1, 2)
-    weight = rng.standard_normal((64, 32, 3, 3), dtype=np.float32)
-    how: dict[str, Any] = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
-    return {"conv2d_input 64 to 32": lambda: conv.conv2d_input(g, weight, size=(14, 14), **how)}
+    height, width, inputs = shape
+    reach = 2 * padding + 1 - size
+    x = rng.standard_normal((128, height, width, inputs), dtype=np.float32)
+    g = rng.standard_normal((128, height + reach, width + reach, outputs), dtype=np.float32)
+    x, g = (laid.transpose(0, 3, 1, 2) for laid in (x, g))
+    weight = rng.standard_normal((outputs, inputs, size, size), dtype=np.float32)
+    how: dict[str, Any] = {"stride": (1, 1), "padding": (padding, padding), "dilation": (1, 1)}
+    kernel, named = (size, size), f"{inputs} to {outputs}, {size}x{size}, {height}x{width}"
+    return {
+        f"conv2d {named}": lambda: conv.conv2d(x, weight, None, **how),
+        f"conv2d_weight {named}": lambda: conv.conv2d_weight(g, x, size=kernel, **how),
+        f"conv2d_input {named}": lambda: conv.conv2d_input(g, weight, size=shape[:2], **how),
+    }
+
+
+def averaging(rng: Any, shape: tuple[int, ...]) -> dict[str, Call]:
+    """Average pooling 2 x 2 of ``(N, H, W, C)``, and its gradient."""
+    import numpy as np
+
+    from minidl.kernels import pool
+
+    x = rng.standard_normal(shape, dtype=np.float32).transpose(0, 3, 1, 2)
+    how: dict[str, Any] = {"size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
+    how["count_include_pad"] = True
+    g, named = pool.avg_pool2d(x, **how), "x".join(str(length) for length in shape)
+    return {
+        f"avg_pool2d {named}": lambda: pool.avg_pool2d(x, **how),
+        f"spread {named}": lambda: pool.spread(g, image=x.shape[2:], **how),
+    }
 
 
 def updating(rng: Any) -> dict[str, Call]:
@@ -155,8 +182,10 @@ def main() -> None:
     modes = ["numpy", "compiled"] if has_numba else ["numpy"]
     rng = np.random.default_rng(0)
     cases = pooling(rng, (128, 28, 28, 32)) | pooling(rng, (128, 14, 14, 64))
-    cases |= spreading(rng) | updating(rng) | steps(rng)
-    print(f"{'ms':<26}" + "".join(f"{mode:<30}" for mode in modes) + "ratio")
+    cases |= averaging(rng, (128, 28, 28, 6)) | convolving(rng, (28, 28, 1), 6, 5, 2)
+    cases |= convolving(rng, (28, 28, 1), 32, 3, 1) | convolving(rng, (14, 14, 32), 64, 3, 1)
+    cases |= updating(rng) | steps(rng)
+    print(f"{'ms':<36}" + "".join(f"{mode:<30}" for mode in modes) + "ratio")
     for name, call in cases.items():
         times: dict[str, list[float]] = {mode: [] for mode in modes}
         for round_number in range(settings.rounds + 2):
@@ -166,7 +195,7 @@ def main() -> None:
                     times[mode].append(taken)
         line = "".join(f"{described(values):<30}" for values in times.values())
         medians = [statistics.median(values) for values in times.values()]
-        print(f"{name:<26}{line}" + (f"{medians[0] / medians[1]:5.2f}" if has_numba else ""))
+        print(f"{name:<36}{line}" + (f"{medians[0] / medians[1]:5.2f}" if has_numba else ""))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_the_peak_is_below_that_of_an_eager_step() -> None:
     eager = make_step()
     eager(*batch(64))
     assert plan.size + peak(step, *batch(64)) < 0.9 * peak(eager, *batch(64))
-    assert plan.size < 0.5 * plan.unshared
+    assert plan.size < 0.6 * plan.unshared
 
 
 def test_places_that_are_used_at_once_do_not_overlap() -> None:

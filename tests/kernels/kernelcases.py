@@ -62,7 +62,8 @@ def pooled(shape: Any, size: Any, stride: Any, padding: Any = (0, 0), *, layout:
 
         def call() -> tuple[np.ndarray, ...]:
             top = pool.max_pool2d(x, **how)
-            return top, pool.unpool(g, x, top, **how)
+            back = (pool.unpool(g, x, top, **how, rectified=which) for which in (False, True))
+            return top, *back
 
         return call
 
@@ -241,7 +242,11 @@ def convolved(
         g = images(rng, (shape[0], outputs, *size), dtype, layout)
 
         def call() -> tuple[np.ndarray, ...]:
-            return conv.conv2d(x, weight, bias, **how), conv.conv2d_weight(g, x, size=kernel, **how)
+            return (
+                conv.conv2d(x, weight, bias, **how),
+                conv.conv2d(x, weight, bias, **how, rectify=True),
+                conv.conv2d_weight(g, x, size=kernel, **how),
+            )
 
         return call
 
@@ -337,6 +342,7 @@ def by_tiles(shape: Any, outputs: int, padding: tuple[int, int], *, bias: bool =
 
         return lambda: (
             winograd.conv2d(x, weight, shift, padding, size),
+            winograd.conv2d(x, weight, shift, padding, size, True),
             winograd.conv2d_input(g, weight, padding, shape[2:]),
             winograd.conv2d_weight(g, x, padding),
         )

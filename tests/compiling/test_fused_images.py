@@ -1,0 +1,72 @@
+"""Convolution with the ReLU behind it, and pooling's gradient with ReLU's: one instruction each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from twins import Twins
+
+from minidl import nn
+from minidl.kernels.selection import use_kernels
+
+
+class Branching(nn.Module):
+    """Reads what the convolution gave, and what ReLU gave, a second time."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.conv = nn.Conv2d(2, 3, 3, padding=1, rng=rng)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: Any) -> Any:
+        """Return maxima of ReLU and means of both."""
+        found = self.conv(x)
+        top = nn.functional.relu(found)
+        return self.pool(top) + found.mean((2, 3), keepdim=True) + top.mean((2, 3), keepdim=True)
+
+
+def plain(size: int, stride: int) -> Callable[[np.random.Generator], nn.Module]:
+    return lambda rng: nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(size, stride),
+        nn.Conv2d(8, 9, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["numpy", "compiled"])
+@pytest.mark.parametrize(
+    ("make", "fused"),
+    [
+        (plain(2, 2), ["conv2d_relu", "max_unpool2d_relu"]),
+        (plain(3, 2), ["conv2d_relu", "max_unpool2d_relu"]),  # windows that overlap
+        (Branching, []),
+    ],
+    ids=["windows side by side", "windows that overlap", "read twice"],
+)
+def test_the_bits_are_those_of_both(
+    make: Callable[[np.random.Generator], nn.Module], fused: list[str], mode: str
+) -> None:
+    if mode == "compiled":
+        pytest.importorskip("numba", reason="compiled kernels: numba is not installed")
+    rng = np.random.default_rng(8)
+
+    def stepping(model: nn.Module, optimizer: Any) -> Callable[..., Any]:
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step
+
+    with use_kernels(mode):
+        twins = Twins(make(rng), stepping)
+        for _ in range(4):
+            x = rng.standard_normal((4, 2, 26, 27)).astype(np.float32)
+            x[0, 0, :, :9] = 0  # windows of equals
+            twins.step(x)
+    text = twins.compiled.explain()
+    for name in ("conv2d_relu", "max_unpool2d_relu"):
+        assert (f" {name}" in text) == (name in fused)
