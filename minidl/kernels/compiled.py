@@ -153,16 +153,21 @@ def adam(
     scale: Any,
     eps: Any,
     rate: Any,
+    tiny: Any,
 ) -> None:
-    """Update ``value``, ``mean`` and ``square``, all 1-d; settings are scalars of their dtype."""
+    """Update ``value``, ``mean`` and ``square``, all 1-d; settings are scalars of their dtype.
+
+    Moments below ``tiny`` become 0.
+    """
+    zero = value.dtype.type(0)
     for i in range(value.size):
         p, g = value[i] * shrink, grad[i]
         if decay != 0:
             g = g + decay * p
         m = mean[i] + (g - mean[i]) * mean_rate
         v = square[i] * square_kept + g * g * square_rate
-        mean[i] = m
-        square[i] = v
+        mean[i] = zero if abs(m) < tiny else m
+        square[i] = zero if v < tiny else v
         value[i] = p - m / (np.sqrt(v) * scale + eps) * rate
 
 

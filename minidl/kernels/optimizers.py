@@ -17,6 +17,9 @@ from minidl.kernels import selection
 #: Elements in a block: five arrays of this many float32 fit half an L2 cache of 1 MB.
 BLOCK = 1 << 15
 
+#: Steps from one flush of tiny moments to the next.
+FLUSHED = 64
+
 
 def _length(array: Array) -> int:
     """Elements in a block of this array: on a device, which has no such cache, all."""
@@ -69,12 +72,18 @@ def adam(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """Adam, and AdamW where weight decay is ``decoupled`` from the gradient."""
+    """Adam, and AdamW where weight decay is ``decoupled`` from the gradient.
+
+    Every so many steps moments too small for a normal number become 0. Those of a parameter whose
+    gradient has become 0 for good, as behind a ReLU that no longer opens, fade to such numbers in
+    some 800 steps and stay there, and processors take a hundred cycles for each.
+    """
     rate = float(lr / (1.0 - beta1**step))
     scale = float(1.0 / np.sqrt(1.0 - beta2**step))
+    tiny = float(np.finfo(value.dtype).tiny) if step % FLUSHED == 0 else 0.0
     if (fast := selection.compiled(value, grad, mean, square)) is not None:
         shrink, decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-        constants = (shrink, decay, 1.0 - beta1, beta2, 1.0 - beta2, scale, eps, rate)
+        constants = (shrink, decay, 1.0 - beta1, beta2, 1.0 - beta2, scale, eps, rate, tiny)
         fast.adam(value, grad, mean, square, *map(value.dtype.type, constants))
         return
     scratch = np.empty(min(_length(value), len(value)), value.dtype, like=value)
@@ -97,3 +106,7 @@ def adam(
         np.divide(m, work, out=work)
         work *= rate
         p -= work
+        if tiny:
+            for moment in (m, v):
+                np.abs(moment, out=work)
+                moment[work < tiny] = 0.0

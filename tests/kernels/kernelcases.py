@@ -228,6 +228,27 @@ def adam(length: int, **changes: Any) -> Case:
     return make
 
 
+def adam_fading(length: int) -> Case:
+    """Moments that become too small for normal numbers, over a step at which they are flushed."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        start = [rng.standard_normal(length).astype(dtype) for _ in range(3)]
+        settings = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+
+        def call() -> tuple[np.ndarray, ...]:
+            value, grad, mean = (array.copy() for array in start)
+            grad[::2] = 0
+            mean[::2] *= np.finfo(dtype).tiny
+            square = np.abs(mean)
+            for step in (optimizers.FLUSHED - 1, optimizers.FLUSHED):
+                optimizers.adam(value, grad, mean, square, step=step, decoupled=False, **settings)
+            return value, mean, square
+
+        return call
+
+    return make
+
+
 def convolved(
     shape: Any, outputs: int, kernel: Any, stride: Any, padding: Any, dilation: Any, layout: str
 ) -> Case:
@@ -516,6 +537,7 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "adam": ("adam", adam(1001)),
     "adam, weight decay": ("adam", adam(1001, weight_decay=0.1)),
     "adamw": ("adam", adam(1001, weight_decay=0.1, decoupled=True)),
+    "adam of fading moments": ("adam", adam_fading(5000)),
     "adam of one": ("adam", adam(1, eps=1e-3, beta1=0.0)),
     "adam of NumPy's numbers": ("adam", adam(100, lr=np.float64(1e-2))),
     "adam of nothing": ("adam", adam(0)),
