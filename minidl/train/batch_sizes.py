@@ -13,14 +13,14 @@ import numpy as np
 from minidl.autograd import no_grad
 from minidl.data.loader import share_of
 from minidl.distributed import World
-from minidl.nn import Module
+from minidl.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d, Module, SyncBatchNorm
 from minidl.tensor import Tensor
 from minidl.train.config import Config
 from minidl.train.data_parts import Data
 from minidl.train.tasks import Task
 
 
-def check_ranks(config: Config, task: Task, data: Data, world: World) -> None:
+def check_ranks(config: Config, task: Task, model: Module, data: Data, world: World) -> None:
     """Hold that the training is one that several ranks can share."""
     if world.size == 1:
         return
@@ -35,6 +35,27 @@ def check_ranks(config: Config, task: Task, data: Data, world: World) -> None:
             f"{type(task).__name__} takes its steps by itself, and {started}",
             "train it in one process, without mpiexec",
         )
+    smallest = _smallest_batch(data)
+    if smallest < world.size and _will_synchronize(config, model):
+        raise config.problem(
+            ("data", "batch_size"),
+            f"{started}; of {len(data.train.dataset):,} training samples, batches of "
+            f"{data.train.batch_size} leave one with {smallest}, and a rank without a sample takes "
+            "no part in synchronized batch normalization",
+            "choose another `batch_size`, set `drop_last: true`, or start fewer ranks",
+        )
+
+
+def synchronizes(model: Module) -> bool:
+    """Whether the model normalizes batches by the statistics of all ranks."""
+    return any(isinstance(module, SyncBatchNorm) for module in model.modules())
+
+
+def _will_synchronize(config: Config, model: Module) -> bool:
+    """Whether it will do so, once it is as the config wants it."""
+    usual = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+    changed = config.trainer.sync_batch_norm and any(isinstance(m, usual) for m in model.modules())
+    return changed or synchronizes(model)
 
 
 def _smallest_batch(data: Data) -> int:
@@ -43,9 +64,11 @@ def _smallest_batch(data: Data) -> int:
     return data.train.batch_size if data.train.drop_last or not left_over else left_over
 
 
-def _smallest_share(config: Config, data: Data, world: World) -> int:
+def _smallest_share(config: Config, model: Module, data: Data, world: World) -> int:
     """Return how many samples batch normalization sees at the least, where it sees any."""
     batches = {_smallest_batch(data), min(data.train.batch_size, len(data.train.dataset))}
+    if _will_synchronize(config, model):
+        return min(batches)
     shares = [
         share_of(count, rank=rank, world=world.size)
         for count in batches
@@ -56,7 +79,7 @@ def _smallest_share(config: Config, data: Data, world: World) -> int:
 
 def check_smallest_batch(config: Config, model: Module, data: Data, world: World) -> None:
     """Batch normalization refuses some batches of one sample, which an epoch may end with."""
-    if _smallest_share(config, data, world) > 1:
+    if _smallest_share(config, model, data, world) > 1:
         return
     probe = Tensor(np.zeros((1, *data.sample_shape), np.float32))
     try:

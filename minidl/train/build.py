@@ -18,7 +18,7 @@ import numpy as np
 from minidl.autograd import no_grad
 from minidl.autograd.arrays import opened
 from minidl.distributed import World, current
-from minidl.nn import Lazy, Module
+from minidl.nn import Lazy, Module, SyncBatchNorm
 from minidl.nn.places import Place
 from minidl.optim import Optimizer, Schedule
 from minidl.tensor import Tensor
@@ -208,7 +208,7 @@ def build(
     model = build_model(config, data.sample_shape, rng)
     _check_task(config, task, model, data)
     metrics = make_metrics(config, task, data.classes)
-    check_ranks(config, task, data, world)
+    check_ranks(config, task, model, data, world)
     check_smallest_batch(config, model, data, world)
     loss = _construct(config, "loss", config.loss, **loss_weights(config, data))
     if getattr(loss, "reduction", "mean") == "none":
@@ -217,6 +217,8 @@ def build(
             "`reduction` of none leaves a loss for each sample; training wants a single number",
             "use mean (the default) or sum",
         )
+    if config.trainer.sync_batch_norm:  # alone, such layers are what they were
+        SyncBatchNorm.convert_sync_batchnorm(model)
     for module in (model, loss):
         module.to(device=config.device)
         in_its_dtype(config, module)

@@ -1,10 +1,10 @@
 """One optimizer step of several ranks, each with its share of the batch.
 
 Each rank takes the gradients of its own samples, weighed as in a sum over all samples; these are
-summed over the ranks, and divided by the weight of all samples. So N ranks take the step that one
-process would take on the whole batch, whatever the loss normalizes by: counts, classes' weights, or
-targets that are not ignored. A rank without a sample (of a small last batch) adds nothing, and
-takes the step like all.
+summed over the ranks while the backward pass goes on (`minidl.distributed.GradientSum`), and
+divided by the weight of all samples. So N ranks take the step that one process would take on the
+whole batch, whatever the loss normalizes by: counts, classes' weights, or targets that are not
+ignored. A rank without a sample (of a small last batch) adds nothing, and takes the step like all.
 
 Beside the gradients a few numbers are summed: what the batch gave, for the figures that are logged,
 whether the loss is a number, and what each rank has noticed (`minidl.train.watch`).
@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.compiling import Compiled
+from minidl.distributed import GradientSum
 from minidl.optim import scale_grad_
 from minidl.train.build import Experiment
-from minidl.train.gradient_sum import GradientSum
 from minidl.train.tasks import Outcome
 from minidl.train.watch import Notice, Watch
 
@@ -77,8 +78,8 @@ class SharedStep:
         failed: NonFiniteError | None = None
         for number, (inputs, targets) in enumerate(batches, 1):
             last = number == len(batches)
-            if last:  # its backward pass completes the gradients
-                self.sums.begin()
+            if last and not _compared(gather, inputs, targets, weighed):
+                self.sums.begin()  # its backward pass completes the gradients
             try:
                 if len(inputs) and failed is None:
                     found.append(gather(inputs, targets, weighed, last))
@@ -116,3 +117,11 @@ class SharedStep:
             round(count),
             right=round(right) if classified else None,
         )
+
+
+def _compared(gather: Any, inputs: Any, targets: Any, weighed: bool) -> bool:
+    """Whether this rank's gradients are to be held against those of a replay.
+
+    Then they have to be its own still after the backward pass, and are summed only then.
+    """
+    return isinstance(gather, Compiled) and gather.compares(inputs, targets, weighed, True)

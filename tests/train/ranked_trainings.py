@@ -94,6 +94,25 @@ optimizer: {type: SGD, lr: 1e-4}
 trainer: {epochs: 1, monitor: val/loss, log_every: 4}
 """
 
+# Statistics of the whole batch, of which ranks have shares of other sizes, and of its gradients.
+NORMALIZED = """\
+seed: 11
+dtype: float64
+data: {type: MNISTSample, batch_size: 30, val_fraction: 0.95}
+model:
+  type: Sequential
+  layers:
+    - {type: Conv2d, out_channels: 3, kernel_size: 5, stride: 3}
+    - {type: BatchNorm2d}
+    - {type: Tanh}
+    - {type: Flatten}
+    - {type: Linear, out_features: 12}
+    - {type: BatchNorm1d}
+    - {type: Linear, out_features: 10}
+optimizer: {type: SGD, lr: 0.05, momentum: 0.9}
+trainer: {epochs: 2, sync_batch_norm: true, log_every: 5}
+"""
+
 # All that has a state which must come back: each rank's dropout masks, the first one's running
 # statistics, their average, batches made ahead.
 STATEFUL = """\
@@ -123,7 +142,12 @@ trainer:
   log_every: 5
 """
 
-TRAININGS = {"convolution": CONVOLUTION, "weighted": WEIGHTED, "reconstruction": RECONSTRUCTION}
+TRAININGS = {
+    "convolution": CONVOLUTION,
+    "weighted": WEIGHTED,
+    "reconstruction": RECONSTRUCTION,
+    "normalized": NORMALIZED,
+}
 OTHERS = {"stateful": STATEFUL}
 
 

@@ -76,6 +76,9 @@ class TrainerSection(Section):
     nan_guard: Literal["stop", "skip", "rollback"] = "stop"
     """What to do where loss or gradients are no numbers: end the run, leave the step out, or go
     back to the weights of the last checkpoint and on with the next batch."""
+    sync_batch_norm: bool = False
+    """On several ranks, take the statistics of batch normalization over the whole batch, and not
+    over each rank's share."""
     log_every: Size = 50
     """Steps between two points of the training metrics."""
     run_root: str = "runs"
