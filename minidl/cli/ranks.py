@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ def joined() -> Iterator[World]:
     if world.size == 1:
         yield world
         return
+    if world.rank and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # the first rank warns of the same
     with world:
         try:
             yield world

@@ -193,6 +193,7 @@ class Trainer:
         except FailedElsewhere:
             self.world.barrier()
             raise
+        result.best_epoch, result.seconds = self.progress.best_epoch, self.progress.seconds
         if ended_alike:
             self.world.barrier()  # the first rank has still to end the run
         return result

@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minidl.distributed import World
 from minidl.train.callbacks import Callback
 from minidl.train.config import load_config
 from minidl.train.reporter import QuietReporter, Reporter
 from minidl.train.reports import plots
-from minidl.train.trainer import Result, Trainer
+from minidl.train.together import FailedElsewhere, together
+from minidl.train.trainer import Result, Trainer, TrainingError
 
 # 300 images are trained on: of 47 at a time the last batch has 18, and no number of ranks but one
 # divides 47. `RandomCrop` draws for each sample, `Mixup` mixes samples that lie on several ranks.
@@ -163,6 +166,18 @@ class Interrupts(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+class Poisons(Callback):
+    """Makes a weight of one rank no number, after some step."""
+
+    def __init__(self, world: World, *, rank: int, step: int) -> None:
+        self.here, self.step = world.rank == rank, step
+
+    def on_step_end(self, session: Any, outcomes: Sequence[Any]) -> None:
+        """Do it, if it is time and this is the rank: once."""
+        if self.here and session.progress.step == self.step:
+            next(iter(session.experiment.model.parameters())).value[...] = float("nan")
+
+
 def train(
     world: World, folder: Path, name: str, *overrides: str, callbacks: Sequence[Callback] = ()
 ) -> Result:
@@ -220,3 +235,34 @@ def interrupted_and_resumed(world: World, folder: str) -> dict[str, Any]:
         "step": kept["progress"]["step"],
         "generator": json.dumps(trainer.experiment.rng.bit_generator.state),
     }
+
+
+def troubles(world: World, folder: str) -> dict[str, Any]:
+    """What becomes of trouble on one rank: a loss that is no number, and an error."""
+    found: dict[str, Any] = {}
+    poison = [Poisons(world, rank=world.size - 1, step=7)]
+    with np.errstate(all="ignore"):
+        rolled_back = train(world, Path(folder) / "back", "stateful", callbacks=poison)
+        found["rolled back"] = [rolled_back.status, rolled_back.best_epoch]
+        try:
+            train(
+                *(world, Path(folder) / "stop", "stateful", "trainer.nan_guard=stop"),
+                callbacks=poison,
+            )
+        except (TrainingError, FailedElsewhere) as error:
+            found["stopped"] = f"{type(error).__name__}: {error}"
+    for failing, error in ((0, ValueError("a")), (world.size - 1, OSError("b"))):
+        try:
+            with together(world):
+                if world.rank == failing:
+                    raise error
+        except FailedElsewhere as elsewhere:
+            found[str(error)] = elsewhere.status
+        except (ValueError, OSError) as own:
+            found[str(error)] = str(own)
+    return found
+
+
+def stopped_in_ways(world: World, folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both, in one launch."""
+    return interrupted_and_resumed(world, folder), troubles(world, folder)

@@ -87,8 +87,8 @@ def test_a_run_goes_on_with_another_number_of_ranks(ranks: Ranks, tmp_path: Path
     assert ours[-1]["metrics"] == pytest.approx(theirs[-1]["metrics"], rel=1e-12)
 
 
-def test_a_signal_to_one_rank_stops_all_at_one_step(ranks: Ranks, tmp_path: Path) -> None:
-    found = ranks(2, f"{FUNCTIONS}:interrupted_and_resumed", str(tmp_path))
+def test_what_happens_to_one_rank_happens_to_all(ranks: Ranks, tmp_path: Path) -> None:
+    found, troubled = zip(*ranks(2, f"{FUNCTIONS}:stopped_in_ways", str(tmp_path)), strict=True)
     assert [answer["exit_status"] for answer in found] == [75, 75]
     assert found[0]["step"] == found[1]["step"] == 9
     # Each rank draws dropout masks of its own.
@@ -107,3 +107,12 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(ranks: Ranks, tmp_path: Path
         assert manifests[0][name] == manifests[1][name]
     assert len(manifests[0]["progress"]["generators"]) == 1
     assert manifests[0]["progress"]["generators"] == manifests[1]["progress"]["generators"]
+
+    # A loss that is no number on the second rank alone.
+    assert [answer["rolled back"] for answer in troubled] == [["FINISHED", 2]] * 2
+    first, second = (answer["stopped"] for answer in troubled)
+    assert first.startswith("TrainingError: the loss of another rank became no finite number")
+    assert second == "FailedElsewhere: rank 0 tells why all ranks end with status 1"
+    # An error of one rank: that one tells, and the other ends with the same status.
+    assert [answer["a"] for answer in troubled] == ["a", 2]
+    assert [answer["b"] for answer in troubled] == [1, "b"]
