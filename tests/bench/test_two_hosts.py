@@ -128,7 +128,8 @@ def sessions() -> list[tuple[str, str]]:
 
 
 def shape(text: str) -> list[str]:
-    """The lines without their numbers and their padding: those are the machine's."""
+    """The lines without their numbers, times and padding: those are the machine's."""
+    text = re.sub(r"^  time .*$", "  time", text, flags=re.MULTILINE)
     return [" ".join(re.sub(r"\d[\d.,]*", "0", line).split()) for line in text.splitlines()]
 
 
