@@ -22,7 +22,7 @@ from minidl import distributed
 #: Bytes of a message, and of a vector that is summed: half of it is the largest message of a sum.
 MESSAGES = (8, 1 << 12, 1 << 15, 1 << 17, 1 << 18, 1 << 19, 1 << 20)
 VECTORS = (8, 1 << 13, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 21)
-ROUNDS = 5
+ROUNDS = 15
 
 
 def timed(world: Any, what: Callable[[], object], budget: float, least: int) -> float:
@@ -49,7 +49,7 @@ def timed(world: Any, what: Callable[[], object], budget: float, least: int) -> 
 
 def least(size: int) -> int:
     """How often in a row at least: small messages get ahead of a rank that is late."""
-    return 100 if size <= 1 << 12 else 20 if size <= 1 << 16 else 4
+    return 100 if size <= 1 << 12 else 20 if size <= 1 << 16 else 2
 
 
 def probe(world: Any, budget: float) -> dict[str, Any]:
