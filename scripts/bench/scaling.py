@@ -34,7 +34,6 @@ from ranks.hosts import Cable, Hosts, UnavailableError, environment, lacking, mp
 
 #: Samples of a step of one rank; so many altogether where scaling is strong.
 BATCH = 128
-RANKS = (2, 4)
 CASES = ("mlp", "cnn")
 NETWORKS: dict[str, Cable | None] = {
     ONE_HOST: None,
@@ -52,6 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("scaling-results"))
     parser.add_argument("--page", type=Path, help="a page whose tables are written anew")
     parser.add_argument("--cases", default=",".join(CASES), help="default: %(default)s")
+    parser.add_argument("--ranks", default="2,4", help="even numbers; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="for one setting of a step")
     parser.add_argument("--quick", action="store_true", help="a quarter of a second for each")
     parser.add_argument("--one-host", action="store_true", help="leave the two hosts out")
@@ -60,6 +60,10 @@ def arguments() -> argparse.Namespace:
     settings.cases = settings.cases.split(",")
     if unknown := set(settings.cases) - set(CASES):
         parser.error(f"--cases: {sorted(unknown)} not among {', '.join(CASES)}")
+    allowed = {str(count) for count in range(2, BATCH + 1, 2)}
+    if not set(settings.ranks.split(",")) <= allowed:
+        parser.error(f"--ranks: even numbers from 2 to {BATCH}, not {settings.ranks}")
+    settings.ranks = sorted({int(text) for text in settings.ranks.split(",")})
     if settings.seconds <= 0:
         parser.error(f"--seconds: more than 0, not {settings.seconds:g}")
     if settings.quick:
@@ -134,7 +138,7 @@ def measured(settings: argparse.Namespace, hosts: Hosts | None) -> dict[str, Any
     step = [sys.executable, "-m", "ranks.steps", "--cases", ",".join(settings.cases)]
     step += ["--seconds", str(settings.seconds)]
     found: dict[str, Any] = {"probe": start(2, probe), "steps": {}}
-    for ranks in RANKS:
+    for ranks in settings.ranks:
         batches = f"{BATCH // ranks},{BATCH}"
         found["steps"][str(ranks)] = start(ranks, [*step, "--batches", batches])["rows"]
     return found

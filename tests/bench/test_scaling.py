@@ -184,11 +184,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_one_host_is_measured_and_predicted(tmp_path):
     pytest.importorskip("mpi4py", reason="the extra mpi is not installed")
-    done = run("--one-host", "--cases", "mlp", "--seconds", "0.02", "--out", str(tmp_path))
+    done = run("--one-host", "--cases", "mlp", "--ranks", "2", "--seconds", "0.02",
+               "--out", str(tmp_path))  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "results.json").read_text())
     (steps,) = (about["steps"] for about in results["networks"].values())
-    assert set(steps) == {"2", "4"}
+    assert set(steps) == {"2"}
     for rows in steps.values():
         assert len(rows) == 4
         for row in rows:
@@ -198,14 +199,14 @@ def test_one_host_is_measured_and_predicted(tmp_path):
     assert "two hosts, 1 Gbit/s" in results["missing"]
     said = (tmp_path / "results.md").read_text()
     assert "## Weak scaling, predicted: mlp" in said
-    again = run("--results", str(tmp_path / "results.json"), "--out", str(tmp_path / "again"))
-    assert again.stdout.strip() == said.strip()
+    assert all(table in said for table in report.tables(results).values())
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--cases", "mlp,rnn"], "['rnn'] not among mlp, cnn"),
+        (["--ranks", "2,3"], "--ranks: even numbers from 2 to 128, not 2,3"),
         (["--seconds", "0"], "--seconds: more than 0, not 0"),
     ],
 )
