@@ -129,7 +129,11 @@ class Compiled(Generic[P, T]):
         if opening.current() is not None or backward.watch is not None or anomaly.watching():
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
-        key = _key(args, kwargs, leaves)
+        key = (
+            _flat(args, leaves),
+            _flat(kwargs, leaves) if kwargs else (),
+            recording_floor.get() > 0,
+        )
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._new_kind(key)
@@ -144,11 +148,6 @@ class Compiled(Generic[P, T]):
         if kind.given_up is not None:
             return self.function(*args, **kwargs)
         return self._record(kind, args, kwargs)
-
-    def compares(self, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Whether a call with these arguments may hold a replay against an eager step."""
-        kind = self._kinds.get(_key(args, kwargs, []))
-        return kind is not None and any(program.unchecked for program in kind.programs)
 
     def _new_kind(self, key: Any) -> _Kind:
         """Make room for arguments of another kind; beyond some number they run eagerly."""
@@ -288,12 +287,6 @@ class Compiled(Generic[P, T]):
         parts = [program.source for program in self.programs]
         parts += [f"# runs eagerly: {reason}" for reason in self.fallbacks]
         return "\n\n".join(parts) or "# not recorded yet"
-
-
-def _key(args: Any, kwargs: Any, leaves: list[Any]) -> Any:
-    """Return of which kind arguments are, and collect their arrays."""
-    named = _flat(kwargs, leaves) if kwargs else ()
-    return _flat(args, leaves), named, recording_floor.get() > 0
 
 
 def _flat(value: Any, leaves: list[Any]) -> Any:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from contextvars import Token
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -149,7 +148,6 @@ class GradientSum:
         self._lacking: list[set[Leaf]] = []
         self._next = 0
         self._token: Token[Any] | None = None
-        self._paused = False
         #: What was started, in order (request, bytes, when), and when the first of it were done.
         self._started: list[tuple[Any, int, float]] = []
         self._ended: list[float] = []
@@ -213,15 +211,6 @@ class GradientSum:
         else:
             self._close()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Start nothing within this block: a replay in it is a trial, which will be undone."""
-        self._paused = True
-        try:
-            yield
-        finally:
-            self._paused = False
-
     def _close(self) -> None:
         if self._token is not None:
             listener.reset(self._token)
@@ -272,8 +261,6 @@ class GradientSum:
         A program that was recorded before buckets were cut anew does not know when the new ones are
         complete; then they are started at the end.
         """
-        if self._paused:
-            return
         if not self._started:
             self._lay_out()  # at every step, replayed or not, so that all ranks have the same
         if layout == self._layout:

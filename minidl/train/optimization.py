@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -13,7 +13,6 @@ from minidl.autograd.primitive import Array
 from minidl.compiling import Compiled
 from minidl.optim import AveragedModel, clip_grad_norm_, clip_grad_value_
 from minidl.optim.clipping import gradients_of
-from minidl.train.batch_sizes import synchronizes
 from minidl.train.build import Experiment
 from minidl.train.config import TrainerSection
 from minidl.train.shared_step import NonFiniteError, SharedStep
@@ -83,23 +82,17 @@ class Stepper:
 
         single.__qualname__ = gather.__qualname__ = "the training step"
         compute.__qualname__ = "the evaluation"
-        # A trial on one rank alone would ask the others for statistics, who are at no trial.
-        talks = self.shared is not None and synchronizes(experiment.model)
-        self._single = self._replayed(single)
-        self._gather = self._replayed(gather, check=0 if talks else 1)
+        self._single, self._gather = self._replayed(single), self._replayed(gather)
         #: The task's own, for evaluation, likewise.
         self.compute = self._replayed(compute)
 
-    def _replayed(self, function: Callable[P, T], *, check: int = 1) -> Callable[P, T]:
-        """Return the function as it is recorded and replayed, if the settings want that.
-
-        ``check`` is how many replays are held against an eager step.
-        """
+    def _replayed(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return the function as it is recorded and replayed, if the settings want that."""
         wanted = self.settings.compile
         if wanted is False or self.experiment.device != "cpu":  # arrays of the host are recorded
             return function
         return Compiled(
-            function, strict=wanted is True, check=check, tell=self._tell_once, trial=self._trial
+            function, strict=wanted is True, check=1, tell=self._tell_once, trial=self._trial
         )
 
     @contextmanager
@@ -107,8 +100,7 @@ class Stepper:
         """A step that will be undone, to be compared: callbacks must not hear of it."""
         before, self.before_step = self.before_step, lambda: None
         try:
-            with self.shared.paused() if self.shared else nullcontext():
-                yield
+            yield
         finally:
             self.before_step = before
 

@@ -13,14 +13,12 @@ whether the loss is a number, and what each rank has noticed (`minidl.train.watc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import astuple, fields
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.compiling import Compiled
 from minidl.distributed import GradientSum
 from minidl.optim import scale_grad_
 from minidl.train.build import Experiment
@@ -44,11 +42,6 @@ class SharedStep:
     def __init__(self, experiment: Experiment, watch: Watch) -> None:
         self.experiment, self.watch = experiment, watch
         self.sums = GradientSum(experiment.world, experiment.optimizer)
-
-    def paused(self) -> AbstractContextManager[Any]:
-        """Sum nothing within this block: what runs in it will be undone."""
-        paused: AbstractContextManager[Any] = self.sums.paused()
-        return paused
 
     def take(
         self,
@@ -78,7 +71,7 @@ class SharedStep:
         failed: NonFiniteError | None = None
         for number, (inputs, targets) in enumerate(batches, 1):
             last = number == len(batches)
-            if last and not _compared(gather, inputs, targets, weighed):
+            if last:
                 self.sums.begin()  # its backward pass completes the gradients
             try:
                 if len(inputs) and failed is None:
@@ -117,11 +110,3 @@ class SharedStep:
             round(count),
             right=round(right) if classified else None,
         )
-
-
-def _compared(gather: Any, inputs: Any, targets: Any, weighed: bool) -> bool:
-    """Whether this rank's gradients are to be held against those of a replay.
-
-    Then they have to be its own still after the backward pass, and are summed only then.
-    """
-    return isinstance(gather, Compiled) and gather.compares(inputs, targets, weighed, True)
