@@ -20,6 +20,7 @@ def export(
 
         model, sample_shape = load_best(run)
         try:
+            from minidl.nn.summary import model_dtype
             from minidl.train.inference import export_onnx
 
             export_onnx(model, sample_shape, output)
@@ -27,4 +28,5 @@ def export(
             fail(f"{error}: pip install 'minidl[onnx]'", 1)
         except TypeError as error:
             fail(str(error), 1)
-        print(f"{output}: input (batch, {', '.join(map(str, sample_shape))}), float32")
+        shape = ", ".join(map(str, sample_shape))
+        print(f"{output}: input (batch, {shape}), {model_dtype(model)}")

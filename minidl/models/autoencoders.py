@@ -10,6 +10,7 @@ from minidl import nn
 from minidl.arguments import Size, checked
 from minidl.autograd.checkpoint import generator
 from minidl.nn import functional
+from minidl.nn.summary import model_dtype
 from minidl.ops.elementwise import exp
 from minidl.ops.shape import shape_of
 
@@ -109,6 +110,5 @@ class VAE(Autoencoder):
 
     def sample(self, count: int, rng: np.random.Generator) -> Any:
         """Return new images, pixels from 0 to 1."""
-        return functional.sigmoid(
-            self.decode(rng.standard_normal((count, self.latent), np.float32))
-        )
+        noise = rng.standard_normal((count, self.latent), np.float32)
+        return functional.sigmoid(self.decode(noise.astype(model_dtype(self))))

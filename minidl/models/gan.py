@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl import nn
 from minidl.arguments import Size, checked
+from minidl.nn.summary import model_dtype
 
 
 class DCGANSmall(nn.Module):
@@ -60,4 +61,5 @@ class DCGANSmall(nn.Module):
 
     def sample(self, count: int, rng: np.random.Generator) -> Any:
         """Return new images ``(count, in_channels, 28, 28)``, pixels from 0 to 1."""
-        return self.generator(rng.standard_normal((count, self.latent), np.float32))
+        noise = rng.standard_normal((count, self.latent), np.float32)
+        return self.generator(noise.astype(model_dtype(self)))

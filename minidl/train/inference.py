@@ -14,6 +14,7 @@ from minidl.autograd.primitive import Array
 from minidl.data import normalize
 from minidl.nn import Module
 from minidl.nn.functional import sigmoid
+from minidl.nn.summary import model_dtype
 from minidl.ops import softmax
 from minidl.tensor import Tensor
 from minidl.train.build import build_model, in_its_dtype
@@ -229,8 +230,7 @@ def export_onnx(model: Module, sample_shape: tuple[int, ...], path: Path) -> Non
     """
     from minidl import onnx
 
-    dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-    onnx.export(model, np.zeros((1, *sample_shape), dtype), path)
+    onnx.export(model, np.zeros((1, *sample_shape), model_dtype(model)), path)
 
 
 def _statistic(value: Any) -> Any:

@@ -397,7 +397,8 @@ class Adversarial(Task):
         model = self._model(experiment)
         count = len(inputs)
         rng = generator(experiment.rng if model.training else np.random.default_rng(0))
-        fake = model.generator(rng.standard_normal((count, model.latent), np.float32))
+        noise = rng.standard_normal((count, model.latent), np.float32)
+        fake = model.generator(noise.astype(experiment.dtype))
         real_loss = _judged(model(inputs), self.real_label)
         return fake, real_loss, _judged(model(fake.detach()), 0.0)
 
@@ -464,4 +465,4 @@ def _both(one: float, two: float, inputs: Any) -> Outcome:
 
 
 def _judged(logits: Any, label: float) -> Any:
-    return binary_cross_entropy_with_logits(logits, np.full(logits.shape, label, np.float32))
+    return binary_cross_entropy_with_logits(logits, np.full(logits.shape, label, logits.dtype))

@@ -317,6 +317,11 @@ class Trainer:
             + (f"{self.world.size} ranks; " if self.world.size > 1 else "")
             + f"run directory {run.root}"
         )
+        if self.world.size > data.train.batch_size:
+            self.reporter.say(
+                f"{self.world.size} ranks share batches of {data.train.batch_size} samples: some "
+                "have nothing to do"
+            )
         settings = self.config.trainer
         self.reporter.run_begins(
             total_steps=self.experiment.total_steps,

@@ -18,6 +18,7 @@ from minidl.train.build import Experiment, build
 from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays, write_atomically
 from minidl.train.config import Config
 from minidl.train.inference import Predictor, best_model
+from minidl.train.optimization import Stepper
 from minidl.train.run_directory import RunDirectory
 
 pytest_plugins = ["tiny_runs"]
@@ -210,3 +211,31 @@ def test_metadata_tell_how_to_feed_the_model(saved: tuple[Experiment, Path]) -> 
         "mean": 0.1307,
         "std": 0.3081,
     }
+
+
+def test_answers_of_a_model_in_float64(train: Callable[..., Any]) -> None:
+    run = train("dtype=float64", "trainer.epochs=1").run
+    arrays, _ = read_arrays(run.weights)
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float64)}
+    answers = Predictor.load(run.model).answers(np.zeros((2, 1, 28, 28), np.uint8))
+    assert answers.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("task", "model"), [("Reconstruction", "VAE"), ("Adversarial", "DCGANSmall")]
+)
+def test_models_that_draw_train_in_float64(
+    task: str, model: str, tiny: Callable[..., Config]
+) -> None:
+    config = tiny(
+        *("dtype=float64", "data.batch_size=2", "loss={type: BCEWithLogitsLoss}"),
+        *(f"task={{type: {task}}}", f"model={{type: {model}, latent: 2}}"),
+        "trainer.monitor=train/loss",
+    )
+    experiment = build(config)
+    (outcome,) = Stepper(experiment, config.trainer).step([next(iter(experiment.data.train))])
+    assert outcome.count == 2
+    assert {p.grad.dtype for p in experiment.model.parameters() if p.grad is not None} == {
+        np.dtype(np.float64)
+    }
+    assert experiment.model.sample(2, np.random.default_rng(0)).dtype == np.float64
