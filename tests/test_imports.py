@@ -90,7 +90,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "serving": {"train", "data", "autograd", "__init__"},
     "sweep": {"train"},
-    "service": {"train", "serving", "sweep", "__init__"},
+    "service": {"distributed", "train", "serving", "sweep", "__init__"},
     "__main__": {"cli"},
     "cli": {
         "distributed",

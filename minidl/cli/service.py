@@ -35,6 +35,15 @@ def service(
             rich_help_panel="Jobs",
         ),
     ] = None,
+    max_ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Ranks of a job; by default one for each of the cores that all jobs have.",
+            rich_help_panel="Jobs",
+        ),
+    ] = None,
     per_user: Annotated[
         int | None,
         typer.Option(
@@ -175,6 +184,7 @@ def service(
             port=port,
             concurrency=concurrency,
             threads=threads,
+            max_ranks=max_ranks,
             per_user=per_user,
             max_queued=queue_quota,
             max_queued_total=queue_quota_total,

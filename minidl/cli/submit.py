@@ -52,6 +52,10 @@ def submit(
     max_retries: Annotated[
         int | None, typer.Option(min=0, help="How often it is tried again after a failure.")
     ] = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that train together (data-parallel); 1 is usual."),
+    ] = None,
     idempotency_key: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="The same key again gives the same job, not another."),
@@ -79,6 +83,7 @@ def submit(
         "priority": priority,
         "timeout": seconds_in(timeout, "--timeout"),
         "max_retries": max_retries,
+        "ranks": ranks,
     }
     key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", key):

@@ -24,7 +24,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -106,46 +106,80 @@ def _attempt(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> 
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(begun["started"]))  # type: ignore[arg-type]
         print(f"attempt {spec.number} of job {spec.job_id}, {stamp} UTC, pid {begun['pid']}")
         outcome = _work(spec, descriptor, interruption)
-    except Interrupted as signal:
-        outcome = End(signal.exit_status)
-    except KeyboardInterrupt:
-        outcome = End(130)
     except BaseException as mistake:
-        outcome = End(FAILED, _reason(mistake))
+        outcome = End(130 if isinstance(mistake, KeyboardInterrupt) else FAILED, _reason(mistake))
         with suppress(OSError):
             print(redacted(traceback.format_exc()), flush=True)
     _end(files, outcome)
-    assert outcome.exit_status is not None
-    return outcome.exit_status
+    return exit_status(outcome)
+
+
+def exit_status(end: End) -> int:
+    """Return the status of a process whose work ended so: as a shell, where a signal ended it."""
+    assert end.exit_status is not None
+    return end.exit_status if end.exit_status >= 0 else 128 - end.exit_status
 
 
 def _work(spec: AttemptSpec, descriptor: int, interruption: Interruption) -> End:
     """Do the work, and say how it ended."""
-    from minidl.service.attempt_work import sweep, train
+
+    def work() -> End:
+        from minidl.service import attempt_work, ranks
+
+        interruption.check()
+        if spec.kind == "sweep":
+            return attempt_work.sweep(spec, descriptor)
+        if spec.ranks > 1:
+            return _said(ranks.train(spec, interruption))
+        return attempt_work.train(spec)
+
+    return judged(work)
+
+
+def judged(work: Callable[[], End], *, tells: bool = True) -> End:
+    """Do what an attempt is to do, and say how it ended; with ``tells`` also to the log.
+
+    A mistake of minidl's own is shown in any case.
+
+    Raises
+    ------
+    FailedElsewhere
+        Another rank says why.
+    """
     from minidl.train.checkpoint import CheckpointError
     from minidl.train.config import ConfigError
     from minidl.train.run_directory import RunInUseError
+    from minidl.train.together import FailedElsewhere
     from minidl.train.trainer import TrainingError
 
     try:
-        interruption.check()
-        if spec.kind == "sweep":
-            return sweep(spec, descriptor)
-        return train(spec)
+        return work()
+    except FailedElsewhere:
+        raise
+    except Interrupted as signal:
+        return End(signal.exit_status)
+    except KeyboardInterrupt:
+        return End(130)
     except (ConfigError, CheckpointError) as error:
-        return _told(error, USERS_ERROR)
+        end = End(USERS_ERROR, redacted(str(error)))
     except RunInUseError as error:  # by somebody outside the service: it will come to an end
-        return _told(error, TEMPORARY)
+        end = End(TEMPORARY, redacted(str(error)))
     except (TrainingError, OSError) as error:
-        return _told(error, FAILED)
+        end = End(FAILED, redacted(str(error)))
     except MemoryError:
-        return _told("out of memory", FAILED)
+        end = End(FAILED, "out of memory")
+    except BaseException as mistake:
+        with suppress(OSError):
+            print(redacted(traceback.format_exc()), flush=True)
+        return End(FAILED, _reason(mistake))
+    return _said(end) if tells else end
 
 
-def _told(what: object, status: int) -> End:
-    reason = redacted(str(what))
-    print(f"attempt failed: {reason}", flush=True)
-    return End(status, reason)
+def _said(end: End) -> End:
+    if end.error is not None:
+        with suppress(OSError):
+            print(f"attempt failed: {end.error}", flush=True)
+    return end
 
 
 def _reason(error: BaseException) -> str:
@@ -174,6 +208,11 @@ def _log_to(log: Path) -> None:
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
+    set_up_streams()
+
+
+def set_up_streams() -> None:
+    """Have each line reach the log at once, whatever it is made of."""
     for written in (sys.stdout, sys.stderr):
         written.reconfigure(  # type: ignore[union-attr]
             line_buffering=True, encoding="utf-8", errors="backslashreplace"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from minidl.service.executors.executor import (
 from minidl.train.checkpoint import CheckpointError
 from minidl.train.config import Config, ConfigError, config_from_data, load_config
 from minidl.train.journal import read_journal
-from minidl.train.reporter import LineReporter
+from minidl.train.reporter import LineReporter, Reporter
 from minidl.train.resume import check_overrides, newest_checkpoint
 from minidl.train.run_directory import RunDirectory
 from minidl.train.tracking.mlflow_uri import redacted
@@ -45,9 +45,26 @@ RUN = "run"
 # ---- trainings ----------------------------------------------------------------------------------
 
 
-def _outcome(result: Result) -> End:
-    tracking = None if result.tracking is None else result.tracking.status
-    return End(result.exit_status, tracking=tracking)
+@dataclass(frozen=True)
+class Task:
+    """What there is to do of a training, in each of its ranks alike; plain data.
+
+    Attributes
+    ----------
+    resumes
+        Whether the run that stands there is gone on with.
+    config
+        The file to begin with; None: what the attempt was told.
+    changes
+        What is changed in it, or in the run that is gone on with.
+    reason
+        Why the run begins anew; None where it does not.
+    """
+
+    resumes: bool
+    config: str | None = None
+    changes: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 def train(spec: AttemptSpec) -> End:
@@ -60,37 +77,34 @@ def train(spec: AttemptSpec) -> End:
     TrainingError, RunInUseError, OSError
         As a training raises them.
     """
+    task = prepare(spec)
+    if isinstance(task, End):
+        return task
+    try:
+        return carry_out(spec, task)
+    except CheckpointError as error:
+        if not task.resumes:
+            raise
+        return carry_out(spec, begin_anew(spec, str(error)))
+
+
+def prepare(spec: AttemptSpec) -> Task | End:
+    """Look at what stands there, and decide what there is to do; an end where there is nothing.
+
+    Raises
+    ------
+    ConfigError
+        A change to the config is wrong.
+    """
     begin_chain(spec)
     run = RunDirectory(Path(spec.directory) / RUN)
-    config, reason = None, None
     if run.root.exists() and not run.config.is_file():
         shutil.rmtree(run.root)  # killed while it was made: it holds nothing
-    if run.root.exists():
-        reason = why_not_whole(run)
-        if reason is None:
-            try:
-                return _go_on(spec, run)
-            except CheckpointError as error:
-                reason = str(error)
-        config = _config_of(run)
-        old = set_aside(run.root)
-        print(
-            f"the run cannot be gone on with ({reason}): it is kept as {old.name}, and begins anew"
-        )
-    return _begin(spec, config, reason)
-
-
-def _begin(spec: AttemptSpec, config: Config | None, reason: str | None) -> End:
-    if config is None:
-        config = config_from_data(spec.config)
-    if spec.overrides:
-        config = _changed(spec, config)
-    reporter = _AttemptReporter(spec, "new" if reason is None else "anew", reason)
-    trainer = Trainer(_dressed(spec, config), overrides=spec.overrides, reporter=reporter)
-    return _outcome(trainer.run())
-
-
-def _go_on(spec: AttemptSpec, run: RunDirectory) -> End:
+    if not run.root.exists():
+        return _begin(spec, None, None)
+    reason = why_not_whole(run)
+    if reason is not None:
+        return begin_anew(spec, reason)
     before = load_config(run.config)
     changes = spec.overrides
     try:
@@ -104,8 +118,53 @@ def _go_on(spec: AttemptSpec, run: RunDirectory) -> End:
     if run.status() == "FINISHED" and not changes:
         print("the run has finished already")
         return End(0)
-    reporter = _AttemptReporter(spec, "resumed", None)
-    return _outcome(Trainer.resume(run.root, changes, reporter=reporter).run())
+    return Task(resumes=True, changes=changes)
+
+
+def begin_anew(spec: AttemptSpec, reason: str) -> Task:
+    """Set a run aside that cannot be gone on with, and begin with its config, if that is whole."""
+    run = RunDirectory(Path(spec.directory) / RUN)
+    config = _config_of(run)
+    old = set_aside(run.root)
+    print(f"the run cannot be gone on with ({reason}): it is kept as {old.name}, and begins anew")
+    return _begin(spec, config, reason)
+
+
+def _begin(spec: AttemptSpec, config: Config | None, reason: str | None) -> Task:
+    """Write the config down where it is not what the attempt was told; a change needs a file."""
+    if config is None and not spec.overrides:
+        return Task(resumes=False, reason=reason)
+    config = config_from_data(spec.config) if config is None else config
+    path = spec.files.spec.with_suffix(".yaml")
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    return Task(resumes=False, config=str(path), changes=spec.overrides, reason=reason)
+
+
+def carry_out(spec: AttemptSpec, task: Task, *, tells: bool = True) -> End:
+    """Train; each rank of a training does.
+
+    Parameters
+    ----------
+    tells
+        Whether this process tells the log, and writes down where the training begins: the first
+        rank does.
+    """
+    how = "resumed" if task.resumes else "new" if task.reason is None else "anew"
+    reporter = _AttemptReporter(spec, how, task.reason) if tells else Reporter()
+    if task.resumes:
+        root = Path(spec.directory) / RUN
+        return _outcome(Trainer.resume(root, task.changes, reporter=reporter).run())
+    if task.config is None:
+        config = config_from_data(spec.config)
+    else:
+        config = load_config(Path(task.config), task.changes)
+    trainer = Trainer(_dressed(spec, config), overrides=task.changes, reporter=reporter)
+    return _outcome(trainer.run())
+
+
+def _outcome(result: Result) -> End:
+    tracking = None if result.tracking is None else result.tracking.status
+    return End(result.exit_status, tracking=tracking)
 
 
 def why_not_whole(run: RunDirectory) -> str | None:
@@ -127,12 +186,6 @@ def _config_of(run: RunDirectory) -> Config | None:
         return load_config(run.config)
     except ConfigError:
         return None
-
-
-def _changed(spec: AttemptSpec, config: Config) -> Config:
-    path = spec.files.spec.with_suffix(".yaml")
-    path.write_text(config.to_yaml(), encoding="utf-8")
-    return load_config(path, spec.overrides)
 
 
 def _dressed(spec: AttemptSpec, config: Config) -> Config:

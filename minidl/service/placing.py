@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from contextlib import suppress
@@ -30,9 +31,7 @@ def prepare_files(settings: ServiceSettings, job: Job) -> None:
         write_atomically(files.config, job.config_text.encode("utf-8", "surrogatepass"))
 
 
-def spec_of(
-    job: Job, attempt: Attempt, store: Store, settings: ServiceSettings, *, threads: int
-) -> AttemptSpec:
+def spec_of(job: Job, attempt: Attempt, store: Store, settings: ServiceSettings) -> AttemptSpec:
     """Return what an attempt is, or was, told to do."""
     files = settings.files(job.id)
     try:
@@ -50,7 +49,8 @@ def spec_of(
         config=job.config,
         overrides=tuple(job.overrides),
         reached=run_notes.steps(files.directory, job.kind) if chain < attempt.number else 0,
-        threads=threads,
+        threads=threads_of(settings) * places_of(job, settings),
+        ranks=job.ranks,
         grace=settings.grace,
     )
 
@@ -59,6 +59,19 @@ def threads_of(settings: ServiceSettings) -> int:
     """Return how many threads an attempt has: so many that jobs do not fight for cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     return settings.threads or max(1, cores // settings.concurrency)
+
+
+def cores_of(settings: ServiceSettings) -> int:
+    """Return how many cores all attempts together have."""
+    return settings.concurrency * threads_of(settings)
+
+
+def places_of(job: Job, settings: ServiceSettings) -> int:
+    """Return how many of the ``concurrency`` places an attempt of a job takes.
+
+    As many as have a thread for each of its ranks; where no service has so many, all of them.
+    """
+    return min(settings.concurrency, math.ceil(job.ranks / threads_of(settings)))
 
 
 def data_identity(data: Path) -> str:

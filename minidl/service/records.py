@@ -19,6 +19,7 @@ PRIORITIES = range(-100, 101)
 MAX_TEXT = 200
 MAX_LABELS = 32
 MAX_RETRIES = 100
+MAX_RANKS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class NewJob:
         Seconds of running time, over all attempts.
     max_retries
         How often a failed attempt is followed by another.
+    ranks
+        Processes of an attempt that train together.
 
     Raises
     ------
@@ -52,6 +55,7 @@ class NewJob:
     priority: int = 0
     timeout: float | None = None
     max_retries: int = 0
+    ranks: int = 1
     idempotency_key: str | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +76,8 @@ class NewJob:
             raise ValueError(f"a timeout is a positive number of seconds, got {self.timeout}")
         if not 0 <= self.max_retries <= MAX_RETRIES:
             raise ValueError(f"max_retries is 0 to {MAX_RETRIES}, got {self.max_retries}")
+        if not 1 <= self.ranks <= MAX_RANKS:
+            raise ValueError(f"ranks is 1 to {MAX_RANKS}, got {self.ranks}")
 
 
 def check_text(what: str, text: str) -> None:
@@ -100,6 +106,8 @@ class Job:
         Why its attempt was told to stop.
     error
         What went wrong last.
+    ranks
+        Processes of an attempt that train together.
     retries_used, idle_interruptions
         Of the budget of retries; interruptions in a row without a new step.
     queued_at
@@ -151,6 +159,7 @@ class Job:
     overrides: Sequence[str]
     not_before: float | None
     files_removed_at: float | None
+    ranks: int = 1
     config_text: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 

@@ -31,7 +31,7 @@ from functools import partial
 from minidl.service import run_notes
 from minidl.service.executors.executor import Executor, read_record
 from minidl.service.mlflow_ends import MlflowEnds
-from minidl.service.placing import data_identity, prepare_files, spec_of, threads_of
+from minidl.service.placing import data_identity, places_of, prepare_files, spec_of
 from minidl.service.policy import verdict
 from minidl.service.records import Attempt, Job
 from minidl.service.retention import Retention
@@ -101,7 +101,6 @@ class Scheduler:
         self._retry_due = float("inf")
         self._ends = MlflowEnds(settings.data)
         self._retention = Retention(store, settings)
-        self._threads = threads_of(settings)
 
     @property
     def leading(self) -> bool:
@@ -246,7 +245,7 @@ class Scheduler:
         self._refresh_due = time.monotonic() + (REFRESH_SECONDS if living else IDLE_SECONDS)
 
     def _watch(self, job: Job, attempt: Attempt) -> None:
-        spec = spec_of(job, attempt, self.store, self.settings, threads=self._threads)
+        spec = spec_of(job, attempt, self.store, self.settings)
         watched = Watched.of(job, attempt, spec, self._executors[attempt.executor])
         self._watched[job.id, attempt.number] = watched
         self._ends.forget(job.id)  # whose run in MLflow is taken up again
@@ -343,12 +342,13 @@ class Scheduler:
         """Begin attempts while there is room for them."""
         if time.time() >= self._retry_due:
             self._retry_due = float("inf")
-        while len(self._watched) < self.settings.concurrency:
+        while (free := self._free_places()) > 0:
             owners = Counter(watched.job.owner for watched in self._watched.values())
             job = leadership.next_job(
                 running_by_user=owners, per_user=self.settings.per_user, now=time.time()
             )
-            if job is None:
+            # One of many ranks keeps those behind it waiting, or its turn would never come.
+            if job is None or places_of(job, self.settings) > free:
                 return
             try:
                 attempt = leadership.begin_attempt(
@@ -357,6 +357,10 @@ class Scheduler:
             except WrongStateError:  # cancelled in this moment
                 continue
             self._begin(job, attempt)
+
+    def _free_places(self) -> int:
+        taken = sum(places_of(watched.job, self.settings) for watched in self._watched.values())
+        return self.settings.concurrency - taken
 
     def _begin(self, job: Job, attempt: Attempt) -> None:
         try:

@@ -25,7 +25,11 @@ class ServiceSettings:
     concurrency
         Attempts that run at the same time.
     threads
-        Threads of one attempt; None: the machine's cores divided by ``concurrency``.
+        Threads of one attempt; None: the machine's cores divided by ``concurrency``. An attempt of
+        more ranks takes as many places of others as it needs for a thread a rank.
+    max_ranks
+        Ranks that an attempt may have; None: one for each of the cores, which are ``concurrency``
+        times ``threads``.
     per_user
         Attempts of one user that run at the same time.
     max_queued
@@ -56,6 +60,7 @@ class ServiceSettings:
     port: int = 8080
     concurrency: int = 1
     threads: int | None = None
+    max_ranks: int | None = None
     per_user: int | None = None
     max_queued: int | None = None
     max_queued_total: int | None = None

@@ -52,12 +52,21 @@ class SubmissionRules:
         Where runs are tracked; None for nowhere.
     concurrency : int
         Trials that a sweep may run at a time, whatever its `jobs` says.
+    most_ranks : int
+        Ranks that a training may have.
+    cores : int
+        What all jobs together have.
+    no_ranks : str or None
+        Why no training can have more than one rank; None where it can.
     """
 
     data_roots: tuple[Path, ...] = ()
     forbidden: tuple[Path, ...] = ()
     mlflow_uri: str | None = None
     concurrency: int = 1
+    most_ranks: int = 1
+    cores: int = 1
+    no_ranks: str | None = None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -113,6 +122,31 @@ def check_submission(
     if errors:
         raise together(config, errors)
     return Submission("sweep" if sweep else "training", text, resolved)
+
+
+def check_ranks(ranks: int, kind: Kind, rules: SubmissionRules) -> None:
+    """Check of how many ranks a job is to be.
+
+    Raises
+    ------
+    ValueError
+        It can never run here.
+    """
+    if ranks == 1:
+        return
+    if kind == "sweep":
+        raise ValueError(
+            f"ranks: {ranks}, but the trials of a sweep have one rank each; leave `ranks` out"
+        )
+    if rules.no_ranks is not None:
+        raise ValueError(f"ranks: {ranks}, but the service can start one only: {rules.no_ranks}")
+    if ranks > rules.most_ranks:
+        cores = f"all jobs of this service together have {rules.cores} cores"
+        if rules.most_ranks == rules.cores:
+            most = "its option --max-ranks N lets more ranks share them"
+        else:
+            most = f"its option --max-ranks lets a job have {rules.most_ranks} ranks"
+        raise ValueError(f"ranks: {ranks} would wait for ever: {cores}, and {most}")
 
 
 def check_overrides(text: str, overrides: Sequence[str], rules: SubmissionRules) -> None:

@@ -47,6 +47,7 @@ jobs = Table(
     Column("priority", Integer, nullable=False),
     Column("timeout", Double),
     Column("max_retries", Integer, nullable=False),
+    Column("ranks", Integer, nullable=False, server_default="1"),
     Column("retries_used", Integer, nullable=False, default=0),
     Column("idle_interruptions", Integer, nullable=False, default=0),
     Column("created_at", Double, nullable=False),

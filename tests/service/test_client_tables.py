@@ -71,6 +71,15 @@ def text_of(page: Page) -> str:
     return file.getvalue()
 
 
+def test_ranks_are_shown_where_there_are_several(page: Page) -> None:
+    tables.print_jobs([{**JOB, "ranks": 4}, {**JOB, "ranks": 1}, JOB], page)
+    lines = text_of(page).splitlines()
+    assert lines[0].split()[-2:] == ["submitted", "ranks"]
+    assert [re.split("  +", line)[7] for line in lines[1:]] == ["4", "1", "1"]
+    assert tables.facts({**JOB, "ranks": 4})["ranks"] == "4"
+    assert "ranks" not in tables.facts({**JOB, "ranks": 1})
+
+
 def test_a_list(page: Page) -> None:
     waiting = {**JOB, "state": "queued", "queue_position": 3, "progress": {}, "run_seconds": 0}
     failed = {**JOB, "state": "failed", "error": "the loss is NaN\nin step 3"}

@@ -19,6 +19,7 @@ from services import RunningService, start_service
 
 from minidl.service import run_notes
 from minidl.service.executors.executor import AttemptFiles, read_record
+from minidl.service.ranks import why_no_ranks
 from minidl.service.states import JobKind
 
 pytest_plugins = ["ray_head"]
@@ -96,7 +97,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_jobs_are_run_followed_and_cancelled(service: Service) -> None:
     training = service.submit(tiny_jobs.config(), name="digits")
     sweep = service.submit(tiny_jobs.config() | {"sweep": tiny_jobs.sweep()["sweep"]})
-    long = service.submit(tiny_jobs.config(steps=10_000_000))
+    # All ranks are on one of the cluster's machines, which has as many cores.
+    several = 1 if why_no_ranks() else 2
+    long = service.submit(tiny_jobs.config(steps=10_000_000), ranks=several)
     wrong = service.now.ask("POST", "/v1/jobs", {"config": tiny_jobs.config(model={"layers": []})})
     assert wrong.status == 422
 
@@ -109,6 +112,7 @@ def test_jobs_are_run_followed_and_cancelled(service: Service) -> None:
     assert service.ends(sweep) == "succeeded"
 
     service.at_step(long, 3)
+    assert (f"; {several} ranks;" in service.files(long, 1).log.read_text()) == (several > 1)
     assert service.now.ask("POST", f"/v1/jobs/{long}/cancel").status == 200
     assert service.ends(long) == "cancelled"
     assert service.attempts(long) == ["cancelled"]

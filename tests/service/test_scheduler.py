@@ -122,6 +122,33 @@ def test_of_one_user_no_more_run_than_may(desk: Desk) -> None:
     assert states == [JobState.RUNNING, JobState.QUEUED, JobState.RUNNING]
 
 
+def test_a_job_of_several_ranks_takes_as_many_places(desk: Desk) -> None:
+    each = desk.scheduler(concurrency=4, threads=2)
+    alone, wide, behind = desk.submit(), desk.submit(ranks=7), desk.submit()
+    tick(each, 2)
+    # Seven ranks want four places of two threads; what is behind them does not overtake them.
+    states = [desk.job(job_id).state for job_id in (alone, wide, behind)]
+    assert states == [JobState.RUNNING, JobState.QUEUED, JobState.QUEUED]
+    desk.executor.end((alone, 1), 0)
+    tick(each, 2)
+    states = [desk.job(job_id).state for job_id in (alone, wide, behind)]
+    assert states == [JobState.SUCCEEDED, JobState.RUNNING, JobState.QUEUED]
+    spec = desk.executor.specs[wide, 1]
+    assert (spec.ranks, spec.threads) == (7, 8)
+    desk.executor.end((wide, 1), 0)
+    tick(each, 2)
+    assert desk.job(behind).state is JobState.RUNNING
+    assert desk.executor.specs[behind, 1].ranks == 1
+
+
+def test_more_ranks_than_cores_take_all_places(desk: Desk) -> None:
+    each = desk.scheduler(concurrency=2, threads=1, max_ranks=16)
+    wide, behind = desk.submit(ranks=16), desk.submit()
+    tick(each, 2)
+    assert (desk.job(wide).state, desk.job(behind).state) == (JobState.RUNNING, JobState.QUEUED)
+    assert desk.executor.specs[wide, 1].threads == 2
+
+
 def test_what_an_attempt_is_told(desk: Desk) -> None:
     each = desk.scheduler(threads=None, concurrency=1000)
     key = running(desk, each, name="mnist")
@@ -380,7 +407,7 @@ def test_what_was_placed_and_not_written_is_not_placed_again(desk: Desk) -> None
     job_id = desk.submit()
     assert first._leadership is not None
     attempt = first._leadership.begin_attempt(job_id, executor="local", host=first._host)
-    spec = spec_of(desk.job(job_id), attempt, desk.store, desk.settings, threads=1)
+    spec = spec_of(desk.job(job_id), attempt, desk.store, desk.settings)
     desk.executor.start(spec)
     killed(first)
     second = desk.scheduler()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_they_make_what_the_tables_say_and_can_be_taken_back(empty_url: str) -> 
         with database.read() as transaction:
             assert inspect(transaction.connection).get_table_names() == ["alembic_version"]
     database.close()
+
+
+def test_jobs_from_before_there_were_ranks_have_one(
+    empty_url: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(empty_url)
+    job = store.submit(new_job(), actor="ada")[0].id
+    with store.database.write() as transaction:
+        downgrade(transaction.connection, "0001")
+    store.close()
+    again = open_store(empty_url)
+    assert again.job(job).ranks == 1
+    assert again.job(again.submit(new_job(ranks=3), actor="ada")[0].id).ranks == 3
 
 
 OPEN = """

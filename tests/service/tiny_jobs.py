@@ -109,10 +109,12 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(path)}
 
 
-def undisturbed(directory: Path, data: dict[str, Any], *, threads: int = 1) -> dict[str, str]:
+def undisturbed(
+    directory: Path, data: dict[str, Any], *, threads: int = 1, ranks: int = 1
+) -> dict[str, str]:
     """Train a config in one go, in a process like an attempt's; return what `fingerprints` does."""
     directory.mkdir(parents=True)
-    path = spec(directory, data).write()
+    path = spec(directory, data, ranks=ranks, threads=ranks * threads).write()
     subprocess.run(
         [sys.executable, "-P", "-m", "minidl.service.attempt", str(path)],
         env=environment(directory / "hidden") | thread_environment(threads),

@@ -34,6 +34,8 @@ from minidl.service.api.points import Journals
 from minidl.service.api.security import SecurityHeaders, Throttle
 from minidl.service.api.watching import EventFeed, FileWatch, Happening
 from minidl.service.page import add_page
+from minidl.service.placing import cores_of
+from minidl.service.ranks import why_no_ranks
 from minidl.service.settings import ServiceSettings
 from minidl.service.store import Store, StoreError
 from minidl.service.submission import SubmissionRules, check_submission
@@ -57,6 +59,10 @@ def rules_of(settings: ServiceSettings) -> SubmissionRules:
         forbidden=(settings.data,),
         mlflow_uri=settings.mlflow_uri,
         concurrency=settings.concurrency,
+        most_ranks=settings.max_ranks or cores_of(settings),
+        cores=cores_of(settings),
+        # A cluster's Python is not this one.
+        no_ranks=why_no_ranks() if settings.executor == "local" else None,
     )
 
 

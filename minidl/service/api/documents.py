@@ -29,6 +29,7 @@ LabelValue = Annotated[Text, Field(max_length=200)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 Timeout = Annotated[float, Field(gt=0, le=10**8, allow_inf_nan=False)]
 Retries = Annotated[int, Field(ge=0, le=100)]
+Ranks = Annotated[int, Field(ge=1, le=records.MAX_RANKS)]
 JobId = Annotated[str, Field(pattern=r"^[0-9a-z]{16}$", examples=["01m8arq2hhd0r9vs"])]
 #: Numbers that are no numbers are the strings "NaN", "Infinity" and "-Infinity".
 Metrics = dict[str, float | str]
@@ -108,6 +109,8 @@ class SubmissionDocument(Document):
     """Seconds of running time, over all attempts."""
     max_retries: Retries = 0
     """How often an attempt that failed is followed by another; interruptions cost nothing."""
+    ranks: Ranks = Field(default=1, examples=[2])
+    """Processes that train together, each on its share of every batch (data-parallel, MPI)."""
 
 
 class ValidDocument(Document):
@@ -144,6 +147,8 @@ class JobDocument(Document):
     priority: int
     timeout: float | None
     max_retries: int
+    ranks: int
+    """Processes of an attempt that train together."""
     retries_used: int
     idle_interruptions: int
     """Interruptions in a row without a new step."""

@@ -19,12 +19,12 @@ from minidl.service.api.documents import (
     strict,
 )
 from minidl.service.api.jobs import document_of, labels_of
-from minidl.service.api.parts import PartsOf
+from minidl.service.api.parts import Parts, PartsOf
 from minidl.service.api.problems import first_of, told
 from minidl.service.api.security import Reader, Submitter
-from minidl.service.records import NewJob
+from minidl.service.records import MAX_RANKS, NewJob
 from minidl.service.states import JobKind
-from minidl.service.submission import check_submission
+from minidl.service.submission import Kind, check_ranks, check_submission
 from minidl.serving.bodies import media_type
 from minidl.train.config import json_schema
 from minidl.train.config.starters import shipped
@@ -61,6 +61,7 @@ async def submitted(
     priority: Annotated[int | None, Query(ge=-100, le=100)] = None,
     timeout: Annotated[float | None, Query(gt=0, le=10**8)] = None,
     max_retries: Annotated[int | None, Query(ge=0, le=100)] = None,
+    ranks: Annotated[int | None, Query(ge=1, le=MAX_RANKS)] = None,
 ) -> tuple[SubmissionDocument, str | bytes | dict[str, Any]]:
     """Return what is submitted, and its config as it was written.
 
@@ -71,6 +72,7 @@ async def submitted(
         "priority": priority,
         "timeout": timeout,
         "max_retries": max_retries,
+        "ranks": ranks,
         "labels": None if label is None else labels_of(label),
     }
     given = {key: value for key, value in given.items() if value is not None}
@@ -117,6 +119,7 @@ async def submit(
     """Put a job into the queue; when this answers, it is on disk."""
     document, config = given
     checked = await parts.check(check_submission, config, parts.rules)
+    _check_ranks(document.ranks, checked.kind, parts)
     new = NewJob(
         kind=JobKind(checked.kind),
         config_text=checked.text,
@@ -126,6 +129,7 @@ async def submit(
         priority=document.priority,
         timeout=document.timeout,
         max_retries=document.max_retries,
+        ranks=document.ranks,
         idempotency_key=idempotency_key,
     )
     job, is_new = await parts.call(parts.store.submit, new, actor=record.user, quota=parts.quota)
@@ -147,8 +151,17 @@ async def submit(
 )
 async def validate(record: Reader, parts: PartsOf, given: Submitted) -> ValidDocument:
     """Check a config as a submission does; nothing is kept."""
-    checked = await parts.check(check_submission, given[1], parts.rules)
+    document, config = given
+    checked = await parts.check(check_submission, config, parts.rules)
+    _check_ranks(document.ranks, checked.kind, parts)
     return ValidDocument(kind=JobKind(checked.kind), config=strict(checked.config))
+
+
+def _check_ranks(ranks: int, kind: Kind, parts: Parts) -> None:
+    try:
+        check_ranks(ranks, kind, parts.rules)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 @router.get("/schema", summary="The JSON Schema of configs, for editors", responses=told())

@@ -27,8 +27,8 @@ def submit(connection: Connection, config: str, *, key: str, **options: Any) -> 
     key
         The Idempotency-Key: under one key there is one job, however often this is sent.
     options
-        ``name``, ``labels``, ``priority``, ``timeout``, ``max_retries``; None is left to the
-        service.
+        ``name``, ``labels``, ``priority``, ``timeout``, ``max_retries``, ``ranks``; None is left
+        to the service.
     """
     body = {"config": config, **{k: v for k, v in options.items() if v not in (None, {})}}
     response = connection.post("/v1/jobs", body, headers={"Idempotency-Key": key})

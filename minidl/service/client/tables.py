@@ -32,8 +32,11 @@ def print_jobs(jobs: Sequence[Data], page: Page | None = None) -> None:
         "done": done,
         "time": lambda job: overview.duration(_run_seconds(job)),
         "submitted": lambda job: moment(job.get("created_at")),
+        "ranks": lambda job: str(job.get("ranks") or 1),
         "": outcome,
     }
+    if all((job.get("ranks") or 1) == 1 for job in jobs):
+        del cells["ranks"]
     page.table(list(cells), [[cell(job) for cell in cells.values()] for job in jobs])
 
 
@@ -78,6 +81,7 @@ def facts(job: Data) -> dict[str, str]:
         if job.get("max_retries")
         else "",
         "done": done(job),
+        "ranks": str(job["ranks"]) if (job.get("ranks") or 1) > 1 else "",
         "best": _best(job.get("result") or {}),
         "MLflow": str(mlflow.get("url") or mlflow.get("command") or mlflow.get("run_id") or ""),
     }

@@ -8,6 +8,9 @@ and keeps its own records there, in ``attempts/``, written whole and synced to t
     <n>.begun.json     from where it trains: new, resumed from a step, or begun anew and why
     <n>.end.json       how it ended, written as the last thing it does
 
+and, where it has several ranks, ``<n>.task.json`` and ``<n>.rank-<r>.json``: what each of them is
+to do, and how it ended.
+
 So an executor that is asked about an attempt of a former service has the same answers, and what
 differs from one executor to another is only how one learns that a process is gone.
 
@@ -57,7 +60,9 @@ class AttemptSpec:
     config
         Resolved, as `minidl.train.config.config_from_data` takes it.
     threads
-        Cores that the attempt may use.
+        Cores that the attempt may use, all its ranks together.
+    ranks
+        Processes that train together; a sweep has one.
     environment
         Variables beside those that the executor's processes have anyway.
     grace
@@ -74,6 +79,7 @@ class AttemptSpec:
     overrides: tuple[str, ...] = ()
     reached: int = 0
     threads: int = 1
+    ranks: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 60.0
 
@@ -104,10 +110,14 @@ class AttemptSpec:
             It is something else.
         """
         try:
-            found = json.loads(path.read_bytes())
-            return cls(**{**found, "overrides": tuple(found["overrides"])})
+            return cls.of(json.loads(path.read_bytes()))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} says of no attempt what it is to do: {error}") from error
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> AttemptSpec:
+        """Return the one of which `dataclasses.asdict` has made these plain data."""
+        return cls(**{**data, "overrides": tuple(data["overrides"])})
 
 
 @dataclass(frozen=True)
@@ -190,8 +200,13 @@ class AttemptFiles:
         self.begun = attempts / f"{number}.begun.json"
         self.end = attempts / f"{number}.end.json"
         self.stop = attempts / f"{number}.stop"
+        self.task = attempts / f"{number}.task.json"
         self.lock = directory / "attempt.lock"
         self.log = directory / "log.txt"
+
+    def rank(self, rank: int) -> Path:
+        """How one of several ranks has ended."""
+        return self.end.with_name(f"{self.end.name.partition('.')[0]}.rank-{rank}.json")
 
     def read_end(self) -> End | None:
         """Return how the attempt says it ended; None where it does not say."""

@@ -19,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 
+from minidl.service.executors.child import end_with_this_process
 from minidl.service.executors.executor import (
     AttemptSpec,
     End,
@@ -53,7 +54,6 @@ LAST_PUSH_SECONDS = 300.0
 #: Seconds for an attempt to stop after its lease has run out; the service waits longer than that.
 LATE_SECONDS = 8.0
 TRIES = 5
-PR_SET_PDEATHSIG = 1
 NOT_STORED = (".lock", ".part", ".db-wal", ".db-shm", ".db-journal")
 
 Mark = tuple[int, int, int]
@@ -126,7 +126,7 @@ class StoredAttempt:
         path.touch(mode=0o600)
         write_record(path, asdict(spec))
         command = [sys.executable, "-P", "-m", "minidl.service.attempt", str(path)]
-        process = subprocess.Popen(command, preexec_fn=_end_with_this_process())
+        process = subprocess.Popen(command, preexec_fn=end_with_this_process())
         started, passed_on = time.monotonic(), False
         try:
             while (status := _wait(process, 0.3)) is None:
@@ -144,7 +144,7 @@ class StoredAttempt:
         if (end := spec.files.read_end()) is None:
             write_end(spec.files, End(status, "its process was killed" if status < 0 else None))
         elif end.exit_status is not None:  # what came after that is no end of the attempt
-            return end.exit_status
+            status = end.exit_status
         return status if status >= 0 else 128 - status
 
     def _keep_up(self, process: subprocess.Popen[bytes]) -> None:
@@ -263,16 +263,6 @@ def _content(path: Path) -> bytes:
     ):
         source.backup(target)
         return Path(copy.name).read_bytes()
-
-
-def _end_with_this_process() -> Callable[[], None] | None:
-    """What the attempt's process does first: have Linux kill it when this one is killed."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    libc = ctypes.CDLL(None)  # here, and not between fork and exec
-    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:

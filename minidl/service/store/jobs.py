@@ -92,6 +92,7 @@ def submit(
             priority=new.priority,
             timeout=new.timeout,
             max_retries=new.max_retries,
+            ranks=new.ranks,
             created_at=transaction.now,
             queued_at=transaction.now,
             progress={},

@@ -91,6 +91,8 @@ def submission_digest(new: NewJob) -> str:
         "timeout": new.timeout,
         "max_retries": new.max_retries,
     }
+    if new.ranks != 1:  # a submission from before there were ranks is repeated as it was
+        said = {**said, "ranks": new.ranks}
     return hashlib.sha256(strict_json(said).encode()).hexdigest()
 
 

@@ -165,6 +165,7 @@ export class JobPage {
       ["ended", job.ended_at && h("time", { datetime: job.ended_at, title: moment(job.ended_at) }, ago(job.ended_at))],
       ["attempts", job.attempts > 0 && `${job.attempts}${job.executor ? ` (${job.executor})` : ""}`],
       ["retries", job.max_retries > 0 && `${job.retries_used} of ${job.max_retries} used`],
+      ["ranks", job.ranks > 1 && String(job.ranks)],
       ["priority", job.priority !== 0 && String(job.priority)],
       ["time limit", job.timeout && duration(job.timeout)],
       ["MLflow", link],

@@ -82,12 +82,13 @@ export class SubmitPage {
   async #fillFrom(id) {
     const [job, text] = await Promise.all([
       get(jobPath(id)), get(query(jobPath(id, "config"), { format: "source" }), { as: "text" })]);
-    const { name, labels, priority, timeout, retries } = this.options;
+    const { name, labels, priority, timeout, retries, ranks } = this.options;
     name.field.value = job.name ?? "";
     labels.field.value = Object.entries(job.labels ?? {}).map((pair) => pair.join("=")).join(", ");
     priority.field.value = String(job.priority);
     timeout.field.value = job.timeout ? String(job.timeout) : "";
     retries.field.value = String(job.max_retries);
+    ranks.field.value = String(job.ranks);
     this.#filled = id;
     this.#put(text);
   }
@@ -208,6 +209,8 @@ function options(changed) {
   });
   add("retries", "Retries", "after it has failed; being interrupted costs none", { value: "0", inputmode: "numeric" },
     (text) => ({ max_retries: whole(text || "0", 0, 100) }));
+  add("ranks", "Ranks", "processes that train it together; 1 is usual", { value: "1", inputmode: "numeric" },
+    (text) => ({ ranks: whole(text || "1", 1, 1024) }));
   return made;
 }
 
