@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 import minidl
 from minidl import nn, optim
 from minidl.distributed import GradientSum, World
+from minidl.distributed.statistics import sum_over_ranks
 
 
 def everything(world: World) -> dict[str, Any]:
@@ -17,6 +19,7 @@ def everything(world: World) -> dict[str, Any]:
         **_refused(world),
         **_told(world),
         "program": _program(world),
+        "branch": _branch(world),
         "lbfgs": lbfgs(world),
     }
 
@@ -107,6 +110,21 @@ def _program(world: World) -> list[str]:
     (program,) = step.programs
     assert not program.comparable
     return program.source.splitlines()
+
+
+def _branch(world: World) -> list[Any]:
+    """Branch on what all ranks have together, which no program may ask twice in a step."""
+
+    def function(x: Any) -> Any:
+        total = sum_over_ranks(minidl.sum(x))
+        return total * 2.0 if total > 0 else total
+
+    compiled = minidl.compile(function)
+    x = minidl.ones(3) * (1.0 + world.rank)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        found = [compiled(x).item() for _ in range(4)]
+    return [found, compiled.fallbacks]
 
 
 def lbfgs(world: World) -> list[float]:

@@ -119,5 +119,8 @@ def test_buckets_cut_an_optimizers_arrays_from_the_end(ranks: Ranks) -> None:
         assert len(starts) == 3
         # Between the first and the last sum's start backward goes on.
         assert sum("matmul" in line for line in lines[starts[0] : starts[-1]]) >= 3
+        values, (reason,) = answer["branch"]
+        assert values == [18.0] * 4
+        assert "another process has part in" in reason
         assert answer["lbfgs"] == pytest.approx(gradient_checks.lbfgs(World()), abs=1e-12)
         assert answer["lbfgs"] == pytest.approx([2.0, -0.5], abs=1e-4)
