@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -27,6 +28,8 @@ from minidl.compiling.writing import MISSED
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_comparing = Lock()
 
 #: So many kinds of arguments are recorded: each takes two eager steps, and memory of its own.
 MOST_KINDS = 32
@@ -180,7 +183,8 @@ class Compiled(Generic[P, T]):
         reason = recording.refusal or self._left_behind(recording, variables)
         if reason is None:
             taken = _Taken(recording, spec, traces, variables)
-            reason = self._compare(kind, taken)
+            with _comparing:  # threads may record the same step at once
+                reason = self._compare(kind, taken)
         if reason is not None:
             self._give_up(kind, reason)
         return cast(T, result)

@@ -114,6 +114,28 @@ class Writing:
         call = f"{called}({', '.join(args)})"
         return f"_array({call})" if instruction.as_array else call
 
+    def _assignment(self, position: int) -> str:
+        instruction = self.instructions[position]
+        assert instruction.out is not None
+        slot = self.slots[instruction.out]
+        shown = f"  # {slot.dtype}{list(slot.shape)}"
+        return f"{self.name(instruction.out)} = {self._call(position, instruction)}{shown}"
+
+    def _turned(self) -> dict[int, int]:
+        """Instructions that only turn an array which is there at every replay: its axes, once.
+
+        The results of these stay views of the parameter, whatever an optimizer writes there.
+        """
+        return {
+            position: one.out
+            for position, one in enumerate(self.instructions)
+            if one.function is np.transpose
+            and one.out is not None
+            and one.out not in self.returned
+            and all(isinstance(arg, Ref) and not arg.boxed for arg in one.args)
+            and all(self.slots[ref.slot].kind in ("state", "constant") for ref in one.args)
+        }
+
     def _lines(self) -> Iterator[str]:
         plan = self.plan
         inputs = [self.name(n) for n, slot in enumerate(self.slots) if slot.kind == "input"]
@@ -123,9 +145,14 @@ class Writing:
                 f"    # {len(plan.places)} places in {plan.size:,} bytes; "
                 f"each for itself they would take {plan.unshared:,}"
             )
+        turned = self._turned()
+        for position in turned:
+            yield f"    {self._assignment(position)}"
         yield f"    def replay({', '.join(inputs)}):"
         ends = _last_uses(self.instructions, set(self.returned))
         for position, instruction in enumerate(self.instructions):
+            if position in turned:
+                continue
             if instruction.kind == "condition":
                 yield f"        if bool({self._expression(instruction.args[0])}) is not " + (
                     f"{instruction.wanted}: return _missed"
@@ -133,11 +160,12 @@ class Writing:
             elif instruction.out is None:
                 yield f"        {self._call(position, instruction)}"
             else:
-                slot = self.slots[instruction.out]
-                shown = f"  # {slot.dtype}{list(slot.shape)}"
-                call = self._call(position, instruction)
-                yield f"        {self.name(instruction.out)} = {call}{shown}"
-            gone = [self.name(s) for s in ends[position] if self.slots[s].kind == "result"]
+                yield f"        {self._assignment(position)}"
+            gone = [
+                self.name(s)
+                for s in ends[position]
+                if self.slots[s].kind == "result" and s not in turned.values()
+            ]
             if gone:
                 yield f"        del {', '.join(gone)}"
         constant = {slot.root for slot in self.slots if slot.kind in ("constant", "state")}

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.autograd import no_grad
 from minidl.autograd.primitive import Array
+from minidl.compiling import Compiled
 from minidl.data import normalize
 from minidl.nn import Module
 from minidl.nn.functional import sigmoid
@@ -22,6 +23,13 @@ from minidl.train.checkpoint import CheckpointError, model_bytes, read_arrays
 from minidl.train.config import Config, ConfigError, load_config
 from minidl.train.data_parts import Data
 from minidl.train.run_directory import RunDirectory
+
+#: Samples that the model is asked about at once.
+_MOST = 256
+
+#: Numbers of samples for which the model is recorded and replayed: a single one, and as many as go.
+#: Each takes memory for good, so others are left to eager execution, which gives the same bits.
+_REPLAYED = (1, _MOST)
 
 
 def best_model(model: Module, data: Data) -> bytes:
@@ -91,6 +99,8 @@ class Predictor:
     ) -> None:
         self.config = config
         self.model = model.eval()
+        # A model that cannot be replayed runs as it is, without a word.
+        self._replayed = Compiled(self.model, tell=lambda reason: None)
         self.sample_shape = sample_shape
         self.classes = classes
         self.mean = mean
@@ -154,10 +164,11 @@ class Predictor:
         some = samples if len(samples) else np.zeros((1, *self.sample_shape), self.dtype)
         parts = []
         with no_grad():
-            for start in range(0, len(some), 256):
-                batch = normalize(some[start : start + 256], mean=self.mean, std=self.std)
+            for start in range(0, len(some), _MOST):
+                batch = normalize(some[start : start + _MOST], mean=self.mean, std=self.std)
                 batch = batch.astype(self.config.dtype, copy=False)
-                parts.append(_ANSWERS[self.task](self.model(Tensor(batch))).numpy())
+                ask = self._replayed if len(batch) in _REPLAYED else self.model
+                parts.append(_ANSWERS[self.task](ask(Tensor(batch))).numpy())
         return np.concatenate(parts)[: len(samples)]
 
     def probabilities(self, samples: Array) -> Array:
