@@ -51,7 +51,7 @@ def add_turned(
 def add_relu(x: Array, bias: Array, out: Array | None = None) -> Array:
     """Return ``max(x + bias, 0)``."""
     fits = x.ndim == 2 and bias.ndim == 1 and len(bias) == x.shape[1]
-    fast = selection.compiled(x, bias, x if out is None else out, small=True) if fits else None
+    fast = selection.compiled(x, bias, x if out is None else out) if fits else None
     if fast is None:
         found: Array = np.add(x, bias, out=out)
         return np.maximum(found, 0, out=found)
