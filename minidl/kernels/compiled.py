@@ -212,13 +212,18 @@ def channel_products(grad: Array, rows: Array, mean: Array, plain: Array, weight
 
 
 @kernel
-def scale_channels(rows: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
-    """Write ``(rows - mean) · scale + shift``, each of a channel."""
+def scale_channels(
+    rows: Array, mean: Array, scale: Array, shift: Array, rectify: bool, out: Array
+) -> None:
+    """Write ``(rows - mean) · scale + shift``, each of a channel; through ReLU where asked for."""
     count, length, channels = rows.shape
+    zero = rows.dtype.type(0)
     for n in range(count):
         for s in range(length):
             for c in range(channels):
-                out[n, s, c] = (rows[n, s, c] - mean[c]) * scale[c] + shift[c]
+                value = (rows[n, s, c] - mean[c]) * scale[c] + shift[c]
+                keep = (value > zero) | (value != value) | (not rectify)
+                out[n, s, c] = value if keep else zero
 
 
 @kernel

@@ -100,10 +100,11 @@ class _Columns:
         self.how = (out, kernel, stride, dilation, padding)
         self.length = kernel[0] * kernel[1] * x.shape[1]
         self.rows = out[0] * out[1]
-        self.images = channels_last(x)
-        self.alone = _pixels(kernel, stride, padding)
+        self.alone = _pixels(kernel, padding)
         if self.alone:
+            self.images = channels_last(x[:, :, :: stride[0], :: stride[1]])
             return
+        self.images = channels_last(x)
         step = max(1, _block_bytes(x) // max(1, self.rows * self.length * x.itemsize))
         self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype, x)
         self.blocks = list(_blocks(len(x), step))
@@ -126,9 +127,9 @@ class _Columns:
             yield block, columns
 
 
-def _pixels(kernel: Pair, stride: Pair, padding: Pair) -> bool:
-    """Whether each pixel is a patch of its own."""
-    return tuple(kernel) == (1, 1) and stride == (1, 1) and padding == (0, 0)
+def _pixels(kernel: Pair, padding: Pair) -> bool:
+    """Whether each patch is a pixel."""
+    return tuple(kernel) == (1, 1) and padding == (0, 0)
 
 
 def _few(x: Array) -> bool:
@@ -271,10 +272,8 @@ def conv2d_input(
         return made.transpose(0, 3, 1, 2)
     rows = channels_last(g).reshape(n, oh * ow, o)
     matrix = np.ascontiguousarray(_as_matrix(weight).T, like=weight)
-    if _pixels((kh, kw), stride, padding) and (oh, ow) == tuple(size):
-        out = memory.empty((n, *size, c), np.result_type(g, weight), g)
-        np.matmul(rows.reshape(-1, o), matrix, out=out.reshape(-1, c))
-        return out.transpose(0, 3, 1, 2)
+    if _pixels((kh, kw), padding):
+        return _pixels_back(rows, matrix, (oh, ow), size, stride)
     out = memory.zeros((n, *size, c), np.result_type(g, weight), g)
     # A result without gaps in memory, padding or not: what comes next walks it in one run.
     fast = selection.compiled(out, rows, matrix)
@@ -290,6 +289,21 @@ def conv2d_input(
                 patches.reshape(-1, oh, ow, kh, kw, c), out[block], stride, dilation, padding
             )
     return out.transpose(0, 3, 1, 2)
+
+
+def _pixels_back(rows: Array, matrix: Array, out: Pair, size: Pair, stride: Pair) -> Array:
+    """Multiply ``rows (N, OH·OW, O)`` with ``matrix (O, C)``: pixels of images of ``size``."""
+    count, channels = len(rows), matrix.shape[1]
+    dtype = np.result_type(rows, matrix)
+    if out == tuple(size):  # every pixel
+        whole = memory.empty((count, *size, channels), dtype, rows)
+        np.matmul(rows.reshape(-1, len(matrix)), matrix, out=whole.reshape(-1, channels))
+        return whole.transpose(0, 3, 1, 2)
+    whole = memory.zeros((count, *size, channels), dtype, rows)
+    found = np.matmul(rows.reshape(-1, len(matrix)), matrix).reshape(count, *out, channels)
+    reach = (out[0] - 1) * stride[0] + 1, (out[1] - 1) * stride[1] + 1
+    whole[:, : reach[0] : stride[0], : reach[1] : stride[1]] = found
+    return whole.transpose(0, 3, 1, 2)
 
 
 def _add_patches(patches: Array, out: Array, stride: Pair, dilation: Pair, padding: Pair) -> None:

@@ -80,19 +80,30 @@ def _scale(moments: Array, weight: Array | None, eps: float) -> Array:
 
 
 def batch_norm(
-    x: Array, weight: Array | None, bias: Array | None, moments: Array, *, eps: float
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    moments: Array,
+    *,
+    eps: float,
+    rectify: bool = False,
 ) -> Array:
-    """Return ``(x - mean) · weight / √(var + eps) + bias``."""
+    """Return ``(x - mean) · weight / √(var + eps) + bias``.
+
+    ``rectify`` makes it what ReLU makes of that.
+    """
     rows, scale = _rows(x), _scale(moments, weight, eps)
     shift = np.zeros_like(scale) if bias is None else bias.astype(scale.dtype, copy=False)
     out = memory.empty(rows.shape, rows.dtype)
     if (fast := _compiled(rows, out)) is not None:
-        fast.scale_channels(rows, moments[0], scale, shift, out)
+        fast.scale_channels(rows, moments[0], scale, shift, rectify, out)
         return _shaped(out, x)
     for block in _blocks(rows):
         np.subtract(rows[block], moments[0], out=out[block])
         out[block] *= scale
         out[block] += shift
+        if rectify:
+            np.maximum(out[block], 0, out=out[block])
     return _shaped(out, x)
 
 

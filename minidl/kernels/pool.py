@@ -15,7 +15,7 @@ import numpy as np
 from minidl.autograd.arrays import like
 from minidl.autograd.primitive import Array
 from minidl.kernels import memory, selection
-from minidl.kernels.conv import Pair, output_size
+from minidl.kernels.conv import Pair, channels_last, output_size
 from minidl.kernels.masking import masked
 
 
@@ -186,6 +186,8 @@ def spread(
 ) -> Array:
     """Spread ``g`` evenly over its windows: the adjoint of `avg_pool2d`."""
     n, c, *out_size = g.shape
+    if c > 1 and type(g) is np.ndarray:  # behind a Flatten it lies channels-first
+        g = channels_last(g).transpose(0, 3, 1, 2)
     plain = size == stride and padding == (0, 0)  # windows that do not overlap
     laid = _channels_last(g)
     if plain and (fast := selection.compiled(laid)) is not None:

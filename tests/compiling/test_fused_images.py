@@ -1,4 +1,4 @@
-"""Convolution with the ReLU behind it, and pooling's gradient with ReLU's: one instruction each."""
+"""Convolution or batch norm and the ReLU behind it, pooling's gradient and ReLU's: one each."""
 
 from __future__ import annotations
 
@@ -34,15 +34,27 @@ def plain(size: int, stride: int) -> Callable[[np.random.Generator], nn.Module]:
     )  # fmt: skip
 
 
+def normalized(rng: np.random.Generator) -> nn.Module:
+    """Batch norm between the convolution and ReLU, and a 1x1 convolution of every other pixel."""
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1, rng=rng), nn.BatchNorm2d(8), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Conv2d(8, 5, 1, stride=2, rng=rng), nn.Flatten(),
+    )  # fmt: skip
+
+
+NAMES = ("conv2d_relu", "max_unpool2d_relu", "batch_norm_relu")
+
+
 @pytest.mark.parametrize("mode", ["numpy", "compiled"])
 @pytest.mark.parametrize(
     ("make", "fused"),
     [
         (plain(2, 2), ["conv2d_relu", "max_unpool2d_relu"]),
         (plain(3, 2), ["conv2d_relu", "max_unpool2d_relu"]),  # windows that overlap
+        (normalized, ["batch_norm_relu"]),
         (Branching, []),
     ],
-    ids=["windows side by side", "windows that overlap", "read twice"],
+    ids=["windows side by side", "windows that overlap", "normalized", "read twice"],
 )
 def test_the_bits_are_those_of_both(
     make: Callable[[np.random.Generator], nn.Module], fused: list[str], mode: str
@@ -68,5 +80,5 @@ def test_the_bits_are_those_of_both(
             x[0, 0, :, :9] = 0  # windows of equals
             twins.step(x)
     text = twins.compiled.explain()
-    for name in ("conv2d_relu", "max_unpool2d_relu"):
+    for name in NAMES:
         assert (f" {name}" in text) == (name in fused)

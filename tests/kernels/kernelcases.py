@@ -289,6 +289,7 @@ def batch_norm(shape: Any, layout: str, *, affine: bool = True) -> Case:
             return (
                 found,
                 norm.batch_norm(*given, **how),
+                norm.batch_norm(*given, **how, rectify=True),
                 norm.by_input(g, *given, **how),
                 norm.by_weight(g, *given, **how),
                 norm.by_bias(g, *given, **how),
@@ -412,6 +413,10 @@ COMPILED: dict[str, tuple[str, Case]] = {
         "avg_spread",
         averaged((3, 6, 8, 6), (2, 2), (2, 2), layout="channels last"),
     ),
+    "average, channels first": (
+        "avg_spread",
+        averaged((3, 6, 8, 6), (2, 2), (2, 2), layout="channels first"),
+    ),
     "average with a margin": (
         "avg_spread",
         averaged((2, 4, 7, 5), (2, 2), (2, 2), layout="channels last"),
@@ -443,7 +448,7 @@ COMPILED: dict[str, tuple[str, Case]] = {
     ),
     "conv 1x1": (
         "col2im",
-        spread((2, 3, 5, 4), 6, (1, 1), (1, 2), (0, 0), (1, 1), layout="channels last"),
+        spread((2, 3, 5, 4), 6, (1, 1), (1, 2), (0, 1), (1, 1), layout="channels last"),
     ),
     "conv padded beyond the image": (
         "col2im",
@@ -575,6 +580,14 @@ LEFT: dict[str, tuple[str, Case]] = {
     ),
     "relu cropped": ("relu", rectified((3, 5, 4, 7), "cropped", here=False)),
     "cross-entropy of no rows": ("entropy_top", entropy_of((0, 4))),
+    "conv of some pixels": (
+        "col2im",
+        spread((2, 3, 5, 4), 6, (1, 1), (2, 3), (0, 0), (1, 1), layout="channels last"),
+    ),
+    "conv of some pixels, forward": (
+        "im2col",
+        convolved((2, 33, 5, 4), 6, (1, 1), (3, 2), (0, 0), (1, 1), layout="channels last"),
+    ),
     # every pixel is a patch of its own
     "conv of pixels": (
         "col2im",
