@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 SECONDS = 240.0
-STEPS = 300
+STEPS = 200
 OPTIONS = ("--concurrency", "1", "--threads", "2", "--grace", "60")
 
 
