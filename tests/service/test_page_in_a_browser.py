@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from page_browser import ENDLESS, TINY, Backend, Page, needs_browser
 
+from minidl.service.ranks import why_no_ranks
+
 webdriver = pytest.importorskip("selenium.webdriver")
 Keys = webdriver.Keys
 
@@ -74,6 +76,27 @@ def test_a_job_is_submitted_and_watched_to_its_end(page: Page) -> None:
     page.go("#/jobs")
     page.wait_for_text("tbody tr", r"succeeded(.|\n)*watched(.|\n)*test/accuracy \d")
     page.picture("jobs")
+
+
+@pytest.mark.skipif(why_no_ranks() is not None, reason=str(why_no_ranks()))
+def test_a_job_of_two_ranks(page: Page) -> None:
+    page.expect("422")
+    page.go("#/submit")
+    page.wait_for_text("#config-said", "valid")
+    page.write_config(TINY)
+    page.wait_for_text("#config-said", "valid")
+    page.find("#option-name").send_keys("of two")
+    field = page.find("#option-ranks")
+    field.clear()
+    field.send_keys("1000")
+    page.click(".submit button.primary")
+    page.wait_for_text(".submit", "ranks: 1000 would wait for ever")
+    field.clear()
+    field.send_keys("2")
+    page.click(".submit button.primary")
+    page.wait_for_text("h1", "^of two$")
+    page.wait_for_text(".facts", r"ranks\s+2")
+    page.wait_for_text(STATE, "succeeded")
 
 
 def test_a_running_job_is_seen_at_work_and_cancelled(page: Page) -> None:
