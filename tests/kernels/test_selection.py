@@ -92,7 +92,7 @@ def test_compiling_is_said_once_and_kept(tmp_path: Path) -> None:
     code = tmp_path / "code"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(minidl.__path__[0]), code / "minidl", ignore=ignored)
-    how = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(code)}
+    how = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
     first, second = (process(work, **how) for _ in range(2))
     assert first.stdout.split() == second.stdout.split() == ["True"]
     assert first.stderr.startswith("minidl: compiling kernels, once on this machine")
