@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from guide_shell import are_shown, steps_of
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="kubernetes-validate is not installed (extra dev)"
@@ -190,3 +191,17 @@ def test_the_training_of_the_example_is_one(tmp_path: Path) -> None:
 
     config = load_config(ROOT / "training/config.yaml")
     assert config.trainer.epochs == 5
+
+
+def test_the_page_shows_what_comes_out(tmp_path: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl, which has Kustomize in it, is not installed")
+    page = (ROOT.parents[1] / "docs/deploy.md").read_text(encoding="utf-8")
+    steps = steps_of(page.partition("## Kubernetes")[2])
+    assert len(steps) == 2
+    for line, shown in steps:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=ROOT.parents[1], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        are_shown(shown, done.stdout.splitlines(), tmp_path, line)

@@ -79,3 +79,12 @@ def test_what_they_call_is_here(path: Path) -> None:
     assert called
     for script in called:
         assert (ROOT / script).is_file(), script
+
+
+def test_the_compose_file_is_in_shape(tmp_path: Path) -> None:
+    right = ROOT / "deploy/compose.yaml"
+    done = in_shape("vendor.compose-spec", right)
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(right.read_text().replace("stop_grace_period", "stop_grace"))
+    assert in_shape("vendor.compose-spec", wrong).returncode == 1
