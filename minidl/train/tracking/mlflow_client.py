@@ -62,6 +62,8 @@ def prepare_environment() -> None:
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "WARNING":
         for chatty in ("alembic", "mlflow"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        # It would like to write down the version of pip, which an environment need not have.
+        logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 
 def create_database(database: Path) -> None:
