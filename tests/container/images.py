@@ -46,6 +46,8 @@ class Engine:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: The program that builds, where there is one.
     builder: str | None = None
+    #: Settings that this program writes anew at each build.
+    settings: Path | None = None
 
     def __call__(
         self, *arguments: str, check: bool = True, timeout: float = 300
@@ -110,12 +112,16 @@ def pip_settings() -> dict[str, str]:
     return found
 
 
-def find_engine() -> Engine:
-    """Find an engine that has the base image, or can get it; skip where there is none."""
+def find_engine(own: Path) -> Engine:
+    """Find an engine that has the base image, or can get it; skip where there is none.
+
+    ``own`` will hold a copy of the settings that the builder leaves: a command that reads those
+    while another build writes them would use another engine.
+    """
     name = os.environ.get("ENGINE", "podman")
     if (builder := os.environ.get("MINIDL_BUILD_IMAGE")) is not None:
-        cache = Path(os.environ.get("CACHE", "/var/cache/build-image"))
-        return Engine(name, {"CONTAINERS_CONF": str(cache / "containers.conf")}, builder)
+        settings = Path(os.environ.get("CACHE", "/var/cache/build-image")) / "containers.conf"
+        return Engine(name, {"CONTAINERS_CONF": str(own)}, builder, settings)
     trouble = "neither podman nor docker is installed"
     for name in ("podman", "docker"):
         if shutil.which(name) is None:
@@ -162,8 +168,21 @@ class Builder:
         with self._alone(tag) as done:
             if not done.exists():
                 self._build(context, tag, run, dockerfile, options, bases)
+                self._keep_settings()
                 done.touch()
         return tag
+
+    def _keep_settings(self) -> None:
+        if self.engine.settings is None or not self.engine.settings.exists():
+            return  # docker has none
+        end = time.monotonic() + 60
+        while not (text := self.engine.settings.read_text()):  # another build writes it
+            assert time.monotonic() < end, f"{self.engine.settings} is empty"
+            time.sleep(0.01)
+        own = Path(self.engine.environment["CONTAINERS_CONF"])
+        whole = own.with_suffix(".part")
+        whole.write_text(text)
+        whole.replace(own)
 
     @contextlib.contextmanager
     def _alone(self, tag: str) -> Iterator[Path]:
@@ -216,17 +235,22 @@ class Builder:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    """What runs containers; with MINIDL_BUILD_IMAGE it is there once an image has been built."""
-    return find_engine()
+def shared_by_workers(tmp_path_factory: pytest.TempPathFactory, request: Any) -> Path:
+    """A directory of this session's: a worker of xdist has one of its own in it."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if hasattr(request.config, "workerinput") else folder
 
 
 @pytest.fixture(scope="session")
-def build_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Builder:
+def engine(shared_by_workers: Path) -> Engine:
+    """What runs containers; with MINIDL_BUILD_IMAGE it is there once an image has been built."""
+    return find_engine(shared_by_workers / "containers.conf")
+
+
+@pytest.fixture(scope="session")
+def build_image(engine: Engine, shared_by_workers: Path) -> Builder:
     """What builds an image, in all processes of this session together once."""
-    folder = tmp_path_factory.getbasetemp()
-    # A worker of xdist has a directory of its own, in that of the session.
-    return Builder(engine, folder.parent if hasattr(request.config, "workerinput") else folder)
+    return Builder(engine, shared_by_workers)
 
 
 def commit() -> str:

@@ -16,7 +16,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,23 +127,6 @@ class Stack:
                 self.engine(*remove, one, check=False)
 
 
-def with_settings_of_its_own(engine: Engine, folder: Path) -> Engine:
-    """Return an engine whose settings nobody writes anew while a command reads them.
-
-    Each build does that to those that all share; what is read in between is another engine.
-    """
-    shared = engine.environment.get("CONTAINERS_CONF")
-    if shared is None:
-        return engine
-    end = time.monotonic() + SECONDS
-    while not (text := Path(shared).read_text()):
-        assert time.monotonic() < end, f"{shared} is empty"
-        time.sleep(0.01)
-    own = folder / "containers.conf"
-    own.write_text(text)
-    return replace(engine, environment={**engine.environment, "CONTAINERS_CONF": str(own)})
-
-
 def find_compose(engine: Engine) -> list[str]:
     """Return compose as the engine has it."""
     if engine.name == "podman":
@@ -179,7 +161,6 @@ def stack(
     images = [postgres_image, mlflow_image, service_image]
     if engine.name == "podman":
         images = [f"localhost/{image}" for image in images]
-    engine = with_settings_of_its_own(engine, tmp_path)
     stack = Stack(engine, find_compose(engine), tmp_path, images)
     yield stack
     stack.end()
