@@ -16,6 +16,7 @@ from minidl import fft, linalg, nn, ops, special
 from minidl.autograd.primitive import Primitive
 from minidl.nn import functional
 from minidl.ops import devices
+from minidl.ops.lstm import lstm
 
 #: These give Python bools; see tests/ops/test_op_values.py.
 PYTHON_RESULTS = {"allclose", "equal", "is_complex"}
@@ -56,7 +57,7 @@ def test_every_public_function_has_one_entry() -> None:
 
 def test_every_family_has_a_table() -> None:
     files = {path.stem for path in Path(ops.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "batching", "devices", "gates", "packing"} == set(FAMILIES)
+    assert files - {"__init__", "batching", "devices", "gates", "lstm", "packing"} == set(FAMILIES)
 
 
 def test_every_public_function_is_in_minidl_and_has_a_docstring() -> None:
@@ -102,6 +103,11 @@ def reached() -> set[int]:
         # What no public function but layers run: derivatives of an LSTM's step.
         cell = nn.LSTMCell(2, 2, dtype=np.float64)
         minidl.hessian(lambda x: np.sum(cell(x)[0]))(np.ones(2))
+        # And of its course along a sequence, see tests/ops/test_lstm.py.
+        states = np.ones((1, 1)), np.ones((1, 1))
+        minidl.hessian(lambda w: np.sum(lstm(np.ones((2, 1, 4)), *states, w, None)[0]))(
+            np.ones((4, 1))
+        )
         # The constant cast: floats to integers.
         ops.cast(np.ones(2), np.int64)
         # Constants by definition, see tests/ops/test_linalg.py.

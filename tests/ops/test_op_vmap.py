@@ -192,9 +192,13 @@ ONE_BY_ONE = {
     "_batch_norm": "each example is a batch of its own, with its own moments",
     "_channel_sum": "over the batch of one example, beside `_conv2d_weight`",
     "_conv2d_weight": "the examples' kernels have no common axis to fold into",
+    "_course": "a recurrence is run step by step, for one batch",
+    "_gates": "reads the course of one batch",
     "_moments": "of a batch: those of one example",
+    "_outputs": "reads the course of one batch",
     "_shares": "counts the rows that one example names",
     "_survives": "numbers the writes of one index",
+    "_weight_gradient": "reads the course of one batch",
 }
 
 

@@ -47,16 +47,18 @@ def assert_same_weights(one: Any, two: Any, **tolerance: float) -> None:
         np.testing.assert_allclose(found[name], array, **{"rtol": 0.0, "atol": 0.0, **tolerance})
 
 
-def test_a_run_has_the_same_bits_as_on_the_host(train: Any) -> None:
+def test_a_run_is_the_hosts_to_rounding(train: Any) -> None:
     settings = ["trainer.clip_norm=1.0", "trainer.ema={decay: 0.9}", "trainer.nan_guard=skip"]
     here = train(*settings, "trainer.name=here")
     with stand_in():
         there = train(*settings, f"device={NAME}", "trainer.name=there")
         again, experiment = evaluate_run(there.run.root)
         assert {type(p.value) for p in experiment.model.parameters()} == {DeviceArray}
-    assert figures(here) == figures(there)
+    # Products of few rows are taken the other way round on the host.
+    for one, two in zip(figures(here), figures(there), strict=True):
+        assert two == pytest.approx(one, rel=1e-5)
     assert again.metrics["test/loss"] == figures(there)[-1]["test/loss"]
-    assert_same_weights(here, there)
+    assert_same_weights(here, there, rtol=1e-4, atol=1e-6)
     # A model that was trained on a device is loaded, and asked, without one.
     answers = Predictor.load(find_model(there.run.root)).answers(np.zeros((2, 1, 28, 28), np.uint8))
     assert type(answers) is np.ndarray
@@ -72,8 +74,8 @@ def test_convolutions_agree_to_rounding(train: Any) -> None:
 
 def test_a_run_is_taken_up_on_the_device(train: Any) -> None:
     ema = "trainer.ema={decay: 0.9}"
-    whole = train(ema, "trainer.name=whole")
     with stand_in():
+        whole = train(ema, f"device={NAME}", "trainer.name=whole")
         part = train(ema, f"device={NAME}", "trainer.max_steps=4", "trainer.name=part")
         resumed = resume_quietly(part.run.root, "trainer.max_steps=null")
     assert_same_weights(whole, resumed)

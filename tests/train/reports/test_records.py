@@ -72,6 +72,15 @@ def _cut(name: str, count: int) -> Callable[[Path], None]:
     return lambda run: (run / name).write_bytes((run / name).read_bytes()[:count])
 
 
+def _cut_before(name: str, mark: str) -> Callable[[Path], None]:
+    def cut(run: Path) -> None:
+        kept, found, _ = (run / name).read_text().partition(mark)
+        assert found
+        (run / name).write_text(kept)
+
+    return cut
+
+
 def _write(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda run: (run / name).write_bytes(content) and None
 
@@ -95,7 +104,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         _write("summary.json", b'{"status": "DONE"}'),
         "summary.json: the status is 'DONE'",
     ),
-    "half a config": (_cut("config.yaml", 130), "config.yaml: it ends early: there is no "),
+    "half a config": (_cut_before("config.yaml", "\nmodel:"), "config.yaml: it ends early: there is no "),
     "a config of bytes": (_write("config.yaml", b"\xff\xfe\x00"), "config.yaml: "),
     "a config of a list": (_write("config.yaml", b"[1, 2]"), "config.yaml: no mapping"),
     "no config": (_remove("config.yaml"), "config.yaml: "),
