@@ -104,7 +104,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         _write("summary.json", b'{"status": "DONE"}'),
         "summary.json: the status is 'DONE'",
     ),
-    "half a config": (_cut_before("config.yaml", "\nmodel:"), "config.yaml: it ends early: there is no "),
+    "half a config": (
+        _cut_before("config.yaml", "\nmodel:"),
+        "config.yaml: it ends early: there is no ",
+    ),
     "a config of bytes": (_write("config.yaml", b"\xff\xfe\x00"), "config.yaml: "),
     "a config of a list": (_write("config.yaml", b"[1, 2]"), "config.yaml: no mapping"),
     "no config": (_remove("config.yaml"), "config.yaml: "),
