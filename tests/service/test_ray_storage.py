@@ -21,6 +21,7 @@ import tiny_jobs
 from executor_conformance import PATIENCE as SECONDS
 from executor_conformance import step_of
 
+from minidl.service.executors import stored_attempt
 from minidl.service.executors.executor import (
     AttemptSpec,
     End,
@@ -345,6 +346,30 @@ def test_sigterm_is_a_checkpoint_that_is_pushed(machine: Machine) -> None:
     assert begun is not None
     assert (begun["how"], begun["step"]) == ("resumed", reached)
     assert step_of(following) == reached + 2
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_at_ends_nothing(
+    job: StoredJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "run/checkpoints/last.json"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("{}")
+    mark, gone = stored_attempt._mark, [True]
+
+    def look(path: Path) -> Any:
+        if gone.pop():
+            raise FileNotFoundError(path)
+        gone.append(False)
+        return mark(path)
+
+    monkeypatch.setattr(stored_attempt, "_mark", look)
+    attempt = stored_attempt.StoredAttempt(job, 1, tmp_path)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        attempt._keep_up(process)
+        assert list(job.states()) == []
+        gone.append(False)
+        attempt._keep_up(process)
+    assert "run/checkpoints/last.json" in next(job.states()).files
 
 
 @slow

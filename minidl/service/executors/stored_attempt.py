@@ -150,7 +150,10 @@ class StoredAttempt:
     def _keep_up(self, process: subprocess.Popen[bytes]) -> None:
         try:
             self._renew_if_due()
-            now = self._checkpoint_marks()
+            try:
+                now = self._checkpoint_marks()
+            except FileNotFoundError:
+                return  # one was replaced while it was looked at: it is looked at again soon
             late = time.monotonic() - self._push_due
             if late > 0 or (now != self._checkpoints and late > LEAST_SECONDS - PUSH_SECONDS):
                 self._push()
