@@ -24,6 +24,7 @@ import os
 import pickle
 import re
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,8 @@ T = TypeVar("T")
 #: Seconds that a rank waits for all others to join. One that ends before it has joined (its
 #: interpreter misses something) is no rank yet to the launcher, and would be waited for for ever.
 JOIN_LIMIT = 120.0
+#: Seconds for which a rank that ends all waits: the launcher drops what it has not read by then.
+HEARD = 0.5
 
 
 class MPIWorld(World):
@@ -150,6 +153,7 @@ class MPIWorld(World):
     def _end(self, status: int, message: str) -> NoReturn:
         sys.stdout.flush()
         print(f"minidl: {message}", file=sys.stderr, flush=True)
+        time.sleep(HEARD)
         self._mpi.COMM_WORLD.Abort(status)
         os._exit(status)  # where MPI's own end takes its time
 

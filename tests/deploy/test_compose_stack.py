@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,15 @@ def jobs_of(shell: Shell) -> dict[str, dict[str, Any]]:
     status, printed = shell.tell("minidl jobs --json")
     assert status == 0, printed
     return {job["name"]: job for job in map(json.loads, printed)}
+
+
+def wait_for(ask: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+    """Ask until it is enough: the service reads some of what runs say a moment later."""
+    limit = time.monotonic() + 120
+    while not enough(found := ask()):
+        assert time.monotonic() < limit, found
+        time.sleep(0.5)
+    return found
 
 
 def is_tracked(stack: Stack, job: dict[str, Any]) -> None:
@@ -112,7 +122,9 @@ def look(page: Page, stack: Stack, job: dict[str, Any], token: str) -> None:
 
 def test_up_train_down_up(stack: Stack, shell: Shell, tmp_path: Path, request: Any) -> None:
     walk(stack, shell, tmp_path)
-    jobs = jobs_of(shell)
+    jobs = wait_for(
+        lambda: jobs_of(shell), lambda found: all(job["mlflow"] for job in found.values())
+    )
     assert {name: job["state"] for name, job in jobs.items()} == {
         "first": "succeeded",
         "second": "succeeded",

@@ -78,6 +78,8 @@ def alike(line: str, folder: Path) -> str:
         (r"minidl_\w+_[\w-]{43}|minidl_…", "TOKEN"),
         (r"\b[0-9a-z]{16}\b", "JOB"),
         (r" \(place \d+ in the queue\)", ""),  # it may have begun before it is asked for
+        # A table's column of times is empty where a job was over before it was seen to begin.
+        (r"(\d+ min \d\d s|[\d.]+ s) +(?=\d{4}-\d\d-\d\d)", ""),
         (r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?", "WHEN"),
         (r"[▁-█]+", "CURVE"),
         (r"\d+ min \d\d s|[\d.]+ s\b", "TIME"),
