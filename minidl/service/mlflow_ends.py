@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,9 +36,14 @@ FIRST_WAIT, LONGEST_WAIT, LONGEST_TRY = 5.0, 600.0, 600.0
 
 
 class MlflowEnds:
-    """Tells MLflow how runs ended, in the background."""
+    """Tells MLflow how runs ended, in the background.
+
+    ``done`` has the jobs for which that is done, until somebody takes them out: MLflow may have
+    heard of such a run for the first time.
+    """
 
     def __init__(self, data: Path) -> None:
+        self.done: deque[str] = deque()
         self._jobs = data / "jobs"
         self._changed = threading.Condition()
         self._due: dict[str, tuple[float, float]] = {}  # by job: when to try, and the next wait
@@ -108,6 +114,7 @@ class MlflowEnds:
                     continue
                 if done:
                     del self._due[job_id]
+                    self.done.append(job_id)
                 else:
                     wait = self._due[job_id][1]
                     self._due[job_id] = (time.monotonic() + wait, min(2 * wait, LONGEST_WAIT))

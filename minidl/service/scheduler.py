@@ -25,6 +25,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -40,6 +41,7 @@ from minidl.service.states import JobState, StopReason
 from minidl.service.store import (
     Leadership,
     LostLeadershipError,
+    NotFoundError,
     Store,
     StoreUnavailableError,
     WrongStateError,
@@ -195,6 +197,7 @@ class Scheduler:
             leadership.check()
             self._refresh(leadership)
         self._for_each(self._write_down)
+        self._note_what_mlflow_was_told(leadership)
         if not self._closing:
             if fresh:
                 self._fill(leadership)
@@ -294,6 +297,16 @@ class Scheduler:
             mlflow=mlflow if mlflow != job.mlflow else None,
         )
         watched.job = replace(job, progress=progress, mlflow=mlflow)
+
+    def _note_what_mlflow_was_told(self, leadership: Leadership) -> None:
+        """Write down where MLflow has runs that it heard of after their end only."""
+        while self._ends.done:
+            job_id = self._ends.done[0]
+            directory = self.settings.data / "jobs" / job_id
+            found = run_notes.mlflow(directory, page=self.settings.mlflow_page)
+            with suppress(NotFoundError):  # deleted meanwhile
+                leadership.note(job_id, mlflow=found)
+            self._ends.done.popleft()
 
     def _end(self, leadership: Leadership, watched: Watched) -> None:
         """Write down how an attempt ended, and what follows."""

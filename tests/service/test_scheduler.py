@@ -22,6 +22,7 @@ from minidl.service.scheduler import Scheduler
 from minidl.service.settings import ServiceSettings
 from minidl.service.states import AttemptState, JobState, Mode, StopReason
 from minidl.service.store import Store, StoreUnavailableError
+from minidl.train.tracking.description import RunRecord
 
 CONFIG = tiny_jobs.config()
 
@@ -91,6 +92,22 @@ def running(desk: Desk, each: Scheduler, **settings: Any) -> Key:
     tick(each, 2)
     assert desk.job(job_id).state is JobState.RUNNING
     return job_id, desk.job(job_id).attempts
+
+
+def test_a_run_that_mlflow_hears_of_late_is_linked(desk: Desk) -> None:
+    each = desk.scheduler()
+    job_id, _ = running(desk, each)
+    assert desk.job(job_id).mlflow is None
+    record = RunRecord("http://mlflow:5000", "1", "f" * 32, "uid")
+    place = desk.data / "jobs" / job_id / "run/tracking.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    record.write(place)
+    each._ends.done.extend(["deleted", job_id])
+    tick(each)
+    found = desk.job(job_id).mlflow
+    assert found is not None
+    assert found["run_id"] == record.run_id
+    assert not each._ends.done
 
 
 # ---- the queue ----------------------------------------------------------------------------------
