@@ -146,6 +146,7 @@ def std(x: Any, dim: Dim = None, correction: float = 1, keepdim: bool = False) -
 
 
 def require_float(name: str, x: Any) -> None:
+    """Raise `TypeError` where ``x`` is neither of floats nor of complex numbers."""
     dtype = getattr(x, "dtype", None) or np.asarray(x).dtype
     if dtype.kind not in "fc":
         raise TypeError(f"{name}: a floating dtype is wanted, got {dtype}; use .to(np.float32)")
