@@ -43,6 +43,7 @@ from minidl.tensor import (
     zeros,
     zeros_like,
 )
+from minidl.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -74,6 +75,7 @@ __all__ = [  # noqa: PLE0604
     "fft",
     "from_numpy",
     "full",
+    "get_num_threads",
     "grad",
     "gradcheck",
     "gradgradcheck",
@@ -89,6 +91,7 @@ __all__ = [  # noqa: PLE0604
     "ones",
     "ones_like",
     "ops",
+    "set_num_threads",
     "special",
     "tensor",
     "value_and_grad",

@@ -1,4 +1,4 @@
-"""How many threads BLAS may have in a container: as many as the control group's CPU quota.
+"""How many threads BLAS and kernels may have: as many as the control group's CPU quota.
 
 A container that is given two CPUs of sixty-four by a quota still sees sixty-four, and OpenBLAS
 starts a thread for each; they then wait for each other by spinning, and the quota is spent on that.
@@ -9,10 +9,13 @@ of the variables decides.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 #: What the builds of BLAS that NumPy comes with read, once, when they are loaded.
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -91,5 +94,76 @@ def follow_quota(environment: MutableMapping[str, str], quota: float | None) -> 
         environment[name] = str(threads)
 
 
+class _Chosen:
+    """What `set_num_threads` has set in this process."""
+
+    number: int | None = None
+
+
+def get_num_threads() -> int:
+    """Return how many threads an operation may take: those of BLAS, or those of a split batch.
+
+    By default as many as the variables of BLAS say (``OPENBLAS_NUM_THREADS``,
+    ``OMP_NUM_THREADS``), and without them as many CPUs as this process has.
+    """
+    return _by_default() if _Chosen.number is None else _Chosen.number
+
+
+def set_num_threads(number: int) -> None:
+    """Set how many threads an operation may take, in BLAS and in kernels of this process.
+
+    Raises
+    ------
+    ValueError
+        ``number`` is below 1 or no whole number.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(f"set_num_threads: a whole number from 1 on is wanted; got {number!r}")
+    for library in _blas():
+        library.set_num_threads(number)
+    _Chosen.number = number
+
+
+@contextmanager
+def blas_on_one_thread() -> Iterator[None]:
+    """Let BLAS take one thread in this block; one block of a process at a time."""
+    before = [(library, library.get_num_threads()) for library in _blas()]
+    for library, _ in before:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, number in before:
+            library.set_num_threads(number)
+
+
+@functools.cache
+def _blas() -> Sequence[Any]:
+    """What sets the threads of whatever BLAS NumPy, which has been imported, came with."""
+    from threadpoolctl import ThreadpoolController
+
+    found: Sequence[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return found
+
+
+@functools.cache
+def _by_default() -> int:
+    for name in VARIABLES:
+        given = os.environ.get(name, "").strip()
+        if given.isdecimal() and int(given) > 0:
+            return int(given)
+    return share(os.environ, cpu_quota())
+
+
+def let_rest(environment: MutableMapping[str, str]) -> None:
+    """Tell OpenBLAS how long its threads wait for more work by spinning: 2¹⁸ ticks, some 0.1 ms.
+
+    By itself it lets them spin for 2²⁶, while threads that share out the rest of a step would have
+    those cores (`minidl.kernels.parallel`): a convolution behind a product took twice as long.
+    """
+    environment.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+
+
 if "numpy" not in sys.modules:  # else BLAS has been loaded, and has its threads
     follow_quota(os.environ, cpu_quota())
+    let_rest(os.environ)

@@ -30,6 +30,7 @@ HEAVY = [
     "onnx",
     "psutil",
     "mpi4py",
+    "threadpoolctl",
     "fastapi",
     "starlette",
     "uvicorn",
@@ -43,7 +44,7 @@ HEAVY = [
 ARROWS: dict[str, set[str]] = {
     "autograd": set(),
     "arguments": set(),
-    "kernels": {"autograd.primitive", "autograd.arrays"},  # what an array is
+    "kernels": {"autograd.primitive", "autograd.arrays", "threads"},  # what an array is
     "ops": {"autograd", "kernels"},
     "numpy_functions": {"ops"},
     "numpy_protocols": {"numpy_functions", "ops", "autograd"},
@@ -122,6 +123,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "data": {"numpy", "torchvision", "PIL"},
     "kernels": {"numpy", "numba"},
     "distributed": {"numpy", "mpi4py"},
+    "threads": {"numpy", "threadpoolctl"},
 }
 
 

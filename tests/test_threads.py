@@ -94,3 +94,10 @@ print(order)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "['minidl.threads', 'numpy']\n"
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "18"), ("9", "9")])
+def test_threads_of_blas_rest_soon(given: str | None, wanted: str) -> None:
+    variables = {} if given is None else {"OPENBLAS_THREAD_TIMEOUT": given}
+    threads.let_rest(variables)
+    assert variables == {"OPENBLAS_THREAD_TIMEOUT": wanted}

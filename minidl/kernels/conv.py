@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection, winograd
+from minidl.kernels import memory, parallel, selection, winograd
 from minidl.kernels.rectifying import relu
 
 Pair = tuple[int, int]
@@ -92,7 +92,7 @@ def _patches(images: Array, kernel: Pair, stride: Pair, dilation: Pair, out: Pai
 
 
 class _Columns:
-    """The patches of images, a few images at a time."""
+    """The patches of images, a few images at a time; threads have room of their own."""
 
     def __init__(
         self, x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, out: Pair
@@ -103,23 +103,24 @@ class _Columns:
         self.alone = _pixels(kernel, padding)
         if self.alone:
             self.images = channels_last(x[:, :, :: stride[0], :: stride[1]])
+            self.split = _whole(x)  # one large product, which BLAS has its own threads for
             return
         self.images = channels_last(x)
-        step = max(1, _block_bytes(x) // max(1, self.rows * self.length * x.itemsize))
-        self.room = memory.empty((min(step, len(x)) * self.rows, self.length), x.dtype, x)
-        self.blocks = list(_blocks(len(x), step))
+        self.split, self.step = _shared(x, self.rows * self.length)
+        room = (self.split.seats, self.step * self.rows, self.length)
+        self.room = memory.empty(room, x.dtype, x)
         pays = kernel[1] * x.shape[1] >= WIDE
         self.fast = selection.compiled(self.images, self.room) if pays else None
         if self.fast is None:
             self.patches = _patches(_padded(x, padding), kernel, stride, dilation, out)
 
-    def __iter__(self) -> Iterator[tuple[slice, Array]]:
-        """Yield which images, and their patches as rows; the next ones overwrite them."""
+    def blocks(self, number: int, seat: int) -> Iterator[tuple[slice, Array]]:
+        """Yield which images of a group, and their patches as rows; the next overwrite them."""
         if self.alone:  # the images are their patches
             yield slice(0, len(self.images)), self.images.reshape(-1, self.length)
             return
-        for block in self.blocks:
-            columns = self.room[: (block.stop - block.start) * self.rows]
+        for block in _blocks(self.split.groups[number], self.step):
+            columns = self.room[seat, : (block.stop - block.start) * self.rows]
             if self.fast is None:
                 columns.reshape(self.patches[block].shape)[...] = self.patches[block]
             else:
@@ -159,19 +160,19 @@ class _Turned:
         self.images = np.ascontiguousarray(x)
         self.length, self.rows = kernel[0] * kernel[1] * x.shape[1], out[0] * out[1]
         each = self.rows * (self.length + more)
-        step = min(len(x), max(1, BLOCK_BYTES // max(1, each * x.itemsize)))
-        self.room = memory.empty((step * each,), x.dtype)
-        self.blocks, self.more = list(_blocks(len(x), step)), more
+        self.split, self.step = _shared(x, each)
+        self.room = memory.empty((self.split.seats, self.step * each), x.dtype)
+        self.more = more
         self.fast = selection.compiled(self.images, self.room)
         if self.fast is None:
             self.patches = _patches(_padded(x, padding), kernel, stride, dilation, out)
 
-    def __iter__(self) -> Iterator[tuple[slice, Array]]:
-        """Yield which images, and their patches; the next ones overwrite them."""
-        for block in self.blocks:
+    def blocks(self, number: int, seat: int) -> Iterator[tuple[slice, Array]]:
+        """Yield which images of a group, and their patches; the next overwrite them."""
+        for block in _blocks(self.split.groups[number], self.step):
             count = (block.stop - block.start) * self.rows
             whole = self.length + self.more
-            columns = self.room[: whole * count].reshape(whole, count)
+            columns = self.room[seat, : whole * count].reshape(whole, count)
             if self.fast is None:
                 laid = self.patches[block].transpose(5, 3, 4, 0, 1, 2)
                 columns[: self.length].reshape(laid.shape)[...] = laid
@@ -181,13 +182,23 @@ class _Turned:
             yield block, columns
 
 
-def _block_bytes(x: Array) -> int:
-    return DEVICE_BLOCK_BYTES if type(x) in others else BLOCK_BYTES
+def _shared(x: Array, each: int) -> tuple[parallel.Split, int]:
+    """Split images of ``each`` numbers of patches among threads; and so many are laid at a time."""
+    if type(x) in others:
+        return _whole(x), max(1, min(len(x), DEVICE_BLOCK_BYTES // max(1, each * x.itemsize)))
+    how = parallel.split(len(x), 2 * len(x) * each)
+    step = max(1, BLOCK_BYTES // max(1, each * x.itemsize))
+    longest = max(group.stop - group.start for group in how.groups)
+    return how, max(1, min(step, longest))
 
 
-def _blocks(count: int, step: int) -> Iterator[slice]:
-    for start in range(0, count, step):
-        yield slice(start, min(count, start + step))
+def _whole(x: Array) -> parallel.Split:
+    return parallel.Split([slice(0, len(x))], 1)
+
+
+def _blocks(group: slice, step: int) -> Iterator[slice]:
+    for start in range(group.start, group.stop, step):
+        yield slice(start, min(group.stop, start + step))
 
 
 def _as_matrix(weight: Array) -> Array:
@@ -219,25 +230,29 @@ def conv2d(
         return made.transpose(0, 3, 1, 2)
     rows, outputs = size[0] * size[1], weight.shape[0]
     out = memory.empty((len(x), rows, outputs), np.result_type(x, weight), x)
+    taken: _Columns | _Turned
     if _few(x):
         matrix = np.ascontiguousarray(weight.reshape(outputs, -1).T)
         if bias is not None:
             matrix = np.concatenate([matrix, bias[np.newaxis]])
-        more = 0 if bias is None else 1
-        for block, patches in _Turned(x, kernel, stride, padding, dilation, size, more):
+        taken = _Turned(x, kernel, stride, padding, dilation, size, 0 if bias is None else 1)
+    else:
+        matrix = _as_matrix(weight)
+        taken = _Columns(x, kernel, stride, padding, dilation, size)
+
+    def work(number: int, seat: int) -> None:
+        for block, patches in taken.blocks(number, seat):
             part = out[block].reshape(-1, outputs)
-            np.matmul(patches.T, matrix, out=part)
+            if isinstance(taken, _Turned):
+                np.matmul(patches.T, matrix, out=part)
+            else:
+                np.matmul(patches, matrix, out=part)
+                if bias is not None:
+                    part += bias
             if rectify:
                 relu(part, out=part)  # while the part is in cache
-        return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
-    matrix = _as_matrix(weight)
-    for block, columns in _Columns(x, kernel, stride, padding, dilation, size):
-        part = out[block].reshape(-1, outputs)
-        np.matmul(columns, matrix, out=part)
-        if bias is not None:
-            part += bias
-        if rectify:
-            relu(part, out=part)
+
+    parallel.each(work, taken.split)
     return out.reshape(len(x), *size, outputs).transpose(0, 3, 1, 2)
 
 
@@ -250,13 +265,21 @@ def conv2d_weight(
     if winograd.pays(x, g, (x.shape[1], g.shape[1]), size, how, out):
         return winograd.conv2d_weight(channels_last(g), channels_last(x), padding)
     rows = channels_last(g).reshape(len(g), out[0] * out[1], g.shape[1])
-    total = np.zeros((length, g.shape[1]), np.result_type(g, x), like=g)
-    if _few(x):
-        for block, patches in _Turned(x, size, stride, padding, dilation, out):
-            total += patches @ rows[block].reshape(-1, g.shape[1])
+    taken: _Columns | _Turned
+    laid = _few(x)
+    taken = (_Turned if laid else _Columns)(x, size, stride, padding, dilation, out)
+    shape = (len(taken.split.groups), length, g.shape[1])
+    totals = memory.zeros(shape, np.result_type(g, x), g)
+
+    def work(number: int, seat: int) -> None:
+        for block, patches in taken.blocks(number, seat):
+            turned = patches if laid else patches.T
+            totals[number] += turned @ rows[block].reshape(-1, g.shape[1])
+
+    parallel.each(work, taken.split)
+    total = parallel.added(totals)
+    if laid:
         return total.T.reshape(g.shape[1], x.shape[1], *size)
-    for block, columns in _Columns(x, size, stride, padding, dilation, out):
-        total += columns.T @ rows[block].reshape(-1, g.shape[1])
     return total.reshape(*size, x.shape[1], g.shape[1]).transpose(3, 2, 0, 1)
 
 
@@ -277,17 +300,21 @@ def conv2d_input(
     out = memory.zeros((n, *size, c), np.result_type(g, weight), g)
     # A result without gaps in memory, padding or not: what comes next walks it in one run.
     fast = selection.compiled(out, rows, matrix)
-    step = max(1, _block_bytes(g) // max(1, oh * ow * matrix.shape[1] * g.itemsize))
-    room = memory.empty((min(step, n) * oh * ow, matrix.shape[1]), out.dtype, g)
-    for block in _blocks(n, step):
-        patches = room[: (block.stop - block.start) * oh * ow]
-        np.matmul(rows[block].reshape(-1, o), matrix, out=patches)
-        if fast is not None:
-            fast.col2im(patches, out[block], (oh, ow), (kh, kw), stride, dilation, padding)
-        else:
-            _add_patches(
-                patches.reshape(-1, oh, ow, kh, kw, c), out[block], stride, dilation, padding
-            )
+    shared, step = _shared(g, oh * ow * matrix.shape[1])
+    room = memory.empty((shared.seats, step * oh * ow, matrix.shape[1]), out.dtype, g)
+
+    def work(number: int, seat: int) -> None:
+        for block in _blocks(shared.groups[number], step):
+            patches = room[seat, : (block.stop - block.start) * oh * ow]
+            np.matmul(rows[block].reshape(-1, o), matrix, out=patches)
+            if fast is not None:
+                fast.col2im(patches, out[block], (oh, ow), (kh, kw), stride, dilation, padding)
+            else:
+                _add_patches(
+                    patches.reshape(-1, oh, ow, kh, kw, c), out[block], stride, dilation, padding
+                )
+
+    parallel.each(work, shared)
     return out.transpose(0, 3, 1, 2)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.autograd.arrays import like
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection
+from minidl.kernels import memory, parallel, selection
 from minidl.kernels.conv import Pair, channels_last, output_size
 from minidl.kernels.masking import masked
 
@@ -68,7 +68,9 @@ def max_pool2d(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> Array:
     laid = _channels_last(images)
     if (fast := selection.compiled(laid)) is not None:
         best = memory.empty((len(x), *out_size, x.shape[1]), x.dtype)
-        fast.max_pool2d(laid, best, size, stride)
+        parallel.over(
+            len(x), x.size, lambda part: fast.max_pool2d(laid[part], best[part], size, stride)
+        )
         return best.transpose(0, 3, 1, 2)
     places = _slices(out_size, size, stride)
     out = images[next(places)].copy(order="K")
@@ -126,7 +128,12 @@ def unpool(
     if not exact:
         out.fill(0)
     if tiles and (fast := selection.compiled(*map(_channels_last, (out, images, top, g)))):
-        fast.unpool(*map(_channels_last, (g, images, top, out)), size, not rectified)
+        given = [_channels_last(array) for array in (g, images, top, out)]
+        parallel.over(
+            n,
+            2 * images.size,
+            lambda part: fast.unpool(*(array[part] for array in given), size, not rectified),
+        )
         return _cropped(out, padding)
     if rectified:
         g = masked(g, top > 0)
@@ -171,7 +178,12 @@ def avg_pool2d(
     fast = selection.compiled(_channels_last(images)) if plain else None
     if fast is not None:
         mean = memory.empty((len(x), *out_size, x.shape[1]), x.dtype)
-        fast.avg_pool2d(_channels_last(images), mean, size, stride, x.dtype.type(size[0] * size[1]))
+        every, number = _channels_last(images), x.dtype.type(size[0] * size[1])
+        parallel.over(
+            len(x),
+            x.size,
+            lambda part: fast.avg_pool2d(every[part], mean[part], size, stride, number),
+        )
         return mean.transpose(0, 3, 1, 2)
     places = _slices(out_size, size, stride)
     out = images[next(places)].copy(order="K")
@@ -192,7 +204,10 @@ def spread(
     laid = _channels_last(g)
     if plain and (fast := selection.compiled(laid)) is not None:
         whole = memory.zeros((n, *image, c), g.dtype)
-        fast.avg_spread(laid, whole, size, g.dtype.type(size[0] * size[1]))
+        number = g.dtype.type(size[0] * size[1])
+        parallel.over(
+            n, whole.size, lambda part: fast.avg_spread(laid[part], whole[part], size, number)
+        )
         return whole.transpose(0, 3, 1, 2)
     counts = _counts(g, image, (out_size[0], out_size[1]), size, stride, padding, count_include_pad)
     share = np.divide(g, counts, dtype=g.dtype, casting="same_kind")

@@ -11,7 +11,7 @@ Rounding: about five times that of the plain sum, as numbers up to 8 go in and c
 infinity spreads over its tile. float64 is left to the plain sum.
 
 Images are ``(N, H, W, C)`` here and contiguous; tiles are taken for a few images at a time, so that
-they are in cache from one step to the next.
+they are in cache from one step to the next. Groups of images are shared out to threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection
+from minidl.kernels import memory, parallel, selection
 
 Pair = tuple[int, int]
 
@@ -75,17 +75,28 @@ def _tiles(size: Pair) -> Pair:
     return -(-size[0] // 4), -(-size[1] // 4)
 
 
-def _blocks(count: int, tiles: Pair, channels: Pair) -> Iterator[tuple[slice, Array, Array]]:
-    """Yield which images, and room for their tiles: ``(36, tiles, channels)`` for both sides."""
-    each = tiles[0] * tiles[1]
-    step = max(BLOCK_BYTES // (36 * 4 * each * sum(channels)), -(-TILES // each))
-    step = min(count, step)
-    sides = [memory.empty((36 * step * each, side), np.dtype(np.float32)) for side in channels]
-    for start in range(0, count, step):
-        block = slice(start, min(count, start + step))
-        used = 36 * (block.stop - block.start) * each
-        one, other = (side[:used].reshape(36, -1, side.shape[1]) for side in sides)
-        yield block, one, other
+class _Tiles:
+    """The images of a batch a few at a time, with room for their tiles: threads have their own."""
+
+    def __init__(self, count: int, tiles: Pair, channels: Pair) -> None:
+        self.each = tiles[0] * tiles[1]
+        least = -(-TILES // self.each)
+        tile = 36 * sum(channels)
+        self.split = parallel.split(count, 2 * count * self.each * tile, least)
+        longest = max(group.stop - group.start for group in self.split.groups)
+        self.step = min(longest, max(BLOCK_BYTES // (4 * self.each * tile), least))
+        room = 36 * self.step * self.each
+        seats = self.split.seats
+        self.sides = [memory.empty((seats, room, c), np.dtype(np.float32)) for c in channels]
+
+    def blocks(self, number: int, seat: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield which images, and room for their tiles: ``(36, tiles, channels)`` on both sides."""
+        group = self.split.groups[number]
+        for start in range(group.start, group.stop, self.step):
+            block = slice(start, min(group.stop, start + self.step))
+            used = 36 * (block.stop - block.start) * self.each
+            one, other = (s[seat, :used].reshape(36, -1, s.shape[2]) for s in self.sides)
+            yield block, one, other
 
 
 def conv2d(
@@ -105,10 +116,15 @@ def conv2d(
     matrices = (_KERNELS @ rows).reshape(36, channels, outputs)
     shift = np.zeros(outputs, images.dtype) if bias is None else np.array(bias, images.dtype)
     out = memory.empty((len(images), *size, outputs), images.dtype)
-    for block, spread, products in _blocks(len(images), tiles, (channels, outputs)):
-        _spread_tiles(images[block], padding, tiles, spread)
-        np.matmul(spread, matrices, out=products)
-        _gather_tiles(products, tiles, shift, rectify, out[block])
+    taken = _Tiles(len(images), tiles, (channels, outputs))
+
+    def work(number: int, seat: int) -> None:
+        for block, spread, products in taken.blocks(number, seat):
+            _spread_tiles(images[block], padding, tiles, spread)
+            np.matmul(spread, matrices, out=products)
+            _gather_tiles(products, tiles, shift, rectify, out[block])
+
+    parallel.each(work, taken.split)
     return out
 
 
@@ -122,13 +138,22 @@ def conv2d_weight(g: Array, images: Array, padding: Pair) -> Array:
     """Correlate ``g (N, OH, OW, O)`` with ``images (N, H, W, C)`` -> ``(O, C, 3, 3)``."""
     channels, outputs = images.shape[3], g.shape[3]
     tiles = _tiles((g.shape[1], g.shape[2]))
-    total = np.zeros((36, channels, outputs), g.dtype)
-    part = np.empty_like(total)
-    for block, spread, gradients in _blocks(len(images), tiles, (channels, outputs)):
-        _spread_tiles(images[block], padding, tiles, spread)
-        _spread_gradients(g[block], tiles, gradients)
-        np.matmul(spread.transpose(0, 2, 1), gradients, out=part)
-        total += part
+    taken = _Tiles(len(images), tiles, (channels, outputs))
+    totals = memory.empty((len(taken.split.groups), 36, channels, outputs), g.dtype)
+    parts = memory.empty((taken.split.seats, 36, channels, outputs), g.dtype)
+
+    def work(number: int, seat: int) -> None:
+        for block, spread, gradients in taken.blocks(number, seat):
+            _spread_tiles(images[block], padding, tiles, spread)
+            _spread_gradients(g[block], tiles, gradients)
+            first = block.start == taken.split.groups[number].start
+            into = totals[number] if first else parts[seat]
+            np.matmul(spread.transpose(0, 2, 1), gradients, out=into)
+            if not first:
+                totals[number] += into
+
+    parallel.each(work, taken.split)
+    total = parallel.added(totals)
     weight = _KERNELS.T @ total.reshape(36, channels * outputs)
     return weight.reshape(3, 3, channels, outputs).transpose(3, 2, 0, 1)
 
