@@ -39,7 +39,8 @@ ON_THE_HOST = {
 #: Operations with kernels for ndarrays: a device composes them (`Primitive.elsewhere`)
 #: and sums in another order.
 COMPOSED = {
-    "batch_norm", "layer_norm", "scaled_dot_product_attention", "gelu", "conv1d", "conv2d", "conv3d"
+    *("batch_norm", "layer_norm", "scaled_dot_product_attention", "gelu"),
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
 }  # fmt: skip
 
 
