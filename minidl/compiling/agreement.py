@@ -71,7 +71,7 @@ def _between_slots(one: Slot, two: Slot) -> str | None:
             f"an array {two.dtype}{list(two.shape)} from outside of the step is another at each "
             "call; make it an argument of the step"
         )
-    two.kind, two.tensor = "constant", None
+    two.kind, two.tensor, two.own = "constant", None, one.array is not two.array
     return None
 
 

@@ -18,6 +18,7 @@ from minidl.autograd.reverse import EAGER, Leaf, Node
 from minidl.compiling.fusing import fused
 from minidl.compiling.plan import plan
 from minidl.compiling.recording import Instruction, Noted, Recording, Ref, read_by, rebuilt, refs
+from minidl.compiling.simplifying import simplified
 from minidl.compiling.traced import BINARY, draw
 from minidl.compiling.writing import MISSED, Writing
 
@@ -46,7 +47,8 @@ class Program:
         returned = {ref.slot for ref in self.returned}
         first, rest = _in_order(recording, returned)
         self.modules = list(recording.modules.values())
-        self.instructions = instructions = fused([*first, *rest], self.slots, returned)
+        shorter = simplified([*first, *rest], self.slots, returned)
+        self.instructions = instructions = fused(shorter, self.slots, returned)
         #: How often the program is still to be compared with an eager step.
         self.unchecked = 0
         self.plan = plan(instructions, self.slots, returned)

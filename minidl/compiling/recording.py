@@ -40,7 +40,8 @@ class Slot:
     """A value of the program. ``root`` numbers the memory: two slots of one root may share it.
 
     ``kind`` is ``input``, ``state`` (the array of a Tensor that lives outside), ``constant``, or
-    ``result`` (of an instruction).
+    ``result`` (of an instruction). ``own``: a constant that the step makes anew each time, so that
+    nobody outside can change it.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Slot:
     array: Any = None
     tensor: Any = None
     trace: Any = None
+    own: bool = False
 
 
 @dataclass(slots=True)

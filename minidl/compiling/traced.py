@@ -38,7 +38,7 @@ OF_VALUES: set[Any] = {
     np.allclose,
 }
 
-_METHODS = [
+METHODS = [
     *("all", "any", "argmax", "argmin", "argsort", "astype", "clip", "conj", "copy", "cumprod"),
     *("cumsum", "diagonal", "dot", "max", "mean", "min", "prod", "ravel", "repeat", "reshape"),
     *("round", "squeeze", "std", "sum", "swapaxes", "take", "transpose", "var", "view"),
@@ -220,7 +220,7 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Traced, f"__{_name}__", _operator(getattr(operator, _name)))
 for _name in ("neg", "pos", "abs", "invert"):
     setattr(Traced, f"__{_name}__", _unary(getattr(operator, _name)))
-for _name in _METHODS:
+for _name in METHODS:
     setattr(Traced, _name, _method(_name))
 for _name in ("item", "tolist", "__float__", "__int__", "__index__", "__complex__"):
     setattr(Traced, _name, _look(_name))
