@@ -27,6 +27,8 @@ from minidl.kernels.compiled_rows import (
     erf,
     gelu,
     gelu_gradient,
+    row_moments,
+    rows_by_weight,
     scale_rows,
     scale_rows_back,
     weigh_rows,
@@ -56,7 +58,7 @@ __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "rel
 __all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tanh"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
 __all__ += ["below_top", "divide_rows", "erf", "gelu", "gelu_gradient"]
-__all__ += ["scale_rows", "scale_rows_back", "weigh_rows"]
+__all__ += ["row_moments", "rows_by_weight", "scale_rows", "scale_rows_back", "weigh_rows"]
 __all__ += ["avg_pool2d", "avg_spread", "gather_tiles", "spread_gradients", "spread_tiles"]
 
 Pair = tuple[int, int]

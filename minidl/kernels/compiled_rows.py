@@ -63,34 +63,107 @@ def gelu_gradient(
         bell[i] = (bell[i] * (x[i] * density) + area) * grad[i]
 
 
+@numba.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+def _folded(lanes: Any) -> Any:
+    """Return the sum of 64 lanes, which are used up, by halves."""
+    for k in range(16):
+        lanes[k] = (lanes[k] + lanes[k + 32]) + (lanes[k + 16] + lanes[k + 48])
+    for k in range(8):
+        lanes[k] += lanes[k + 8]
+    for k in range(4):
+        lanes[k] += lanes[k + 4]
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+
+
 @kernel
-def scale_rows(
-    rows: Array, mean: Array, scale: Array, weight: Array, bias: Array, out: Array
-) -> None:
+def row_moments(rows: Array, many: Any, eps: Any, out: Array) -> None:
+    """Write the mean and 1 / √(variance + eps) of each row of ``many`` numbers."""
+    count, length = rows.shape
+    lanes = np.empty(64, rows.dtype)
+    whole = length - length % 64
+    zero, one = rows.dtype.type(0), rows.dtype.type(1)
+    for i in range(count):
+        row = rows[i]
+        for k in range(64):
+            lanes[k] = zero
+        for j in range(0, whole, 64):
+            for k in range(64):
+                lanes[k] += row[np.uintp(j + k)]
+        for k in range(length - whole):
+            lanes[k] += row[np.uintp(whole + k)]
+        mean = _folded(lanes) / many
+        for k in range(64):
+            lanes[k] = zero
+        for j in range(0, whole, 64):
+            for k in range(64):
+                centered = row[np.uintp(j + k)] - mean
+                lanes[k] += centered * centered
+        for k in range(length - whole):
+            centered = row[np.uintp(whole + k)] - mean
+            lanes[k] += centered * centered
+        out[i, 0] = mean
+        out[i, 1] = one / np.sqrt(_folded(lanes) / many + eps)
+
+
+@kernel
+def scale_rows(rows: Array, moments: Array, weight: Array, bias: Array, out: Array) -> None:
     """Write ``(rows - mean) · scale · weight + bias``: two numbers a row, two vectors."""
     count, length = rows.shape
     for i in range(count):
+        mean, scale = moments[i, 0], moments[i, 1]
         for j in range(length):
-            out[i, j] = (rows[i, j] - mean[i]) * scale[i] * weight[j] + bias[j]
+            out[i, j] = (rows[i, j] - mean) * scale * weight[j] + bias[j]
 
 
 @kernel
 def scale_rows_back(
-    grad: Array,
-    rows: Array,
-    mean: Array,
-    level: Array,
-    along: Array,
-    scale: Array,
-    weight: Array,
-    out: Array,
+    grad: Array, rows: Array, moments: Array, weight: Array, many: Any, out: Array
 ) -> None:
-    """Write ``(grad · weight - level - (rows - mean) · along) · scale``."""
+    """Write ``(h - mean(h) - c · mean(h c) · scale²) · scale``; h = grad · weight, c = rows - mean.
+
+    ``many`` are the numbers of a row.
+    """
     count, length = rows.shape
+    plain, crossed = np.empty(64, rows.dtype), np.empty(64, rows.dtype)
+    whole, zero = length - length % 64, rows.dtype.type(0)
     for i in range(count):
+        row, g, into = rows[i], grad[i], out[i]
+        mean, scale = moments[i, 0], moments[i, 1]
+        for k in range(64):
+            plain[k] = zero
+            crossed[k] = zero
+        for j in range(0, whole, 64):
+            for k in range(64):
+                at = np.uintp(j + k)
+                plain[k] += g[at] * weight[at]
+            for k in range(64):
+                at = np.uintp(j + k)
+                crossed[k] += g[at] * weight[at] * (row[at] - mean)
+        for k in range(length - whole):
+            at = np.uintp(whole + k)
+            plain[k] += g[at] * weight[at]
+        for k in range(length - whole):
+            at = np.uintp(whole + k)
+            crossed[k] += g[at] * weight[at] * (row[at] - mean)
+        level = _folded(plain) / many
+        slope = _folded(crossed) / many * scale * scale
         for j in range(length):
-            part = (rows[i, j] - mean[i]) * along[i]
-            out[i, j] = (grad[i, j] * weight[j] - level[i] - part) * scale[i]
+            into[j] = (g[j] * weight[j] - level - (row[j] - mean) * slope) * scale
+
+
+@kernel
+def rows_by_weight(grad: Array, rows: Array, moments: Array, summed: int, out: Array) -> None:
+    """Write sums of ``grad · ((rows - mean) · scale)`` over ``summed`` rows each."""
+    count, length = rows.shape
+    for n in range(len(out)):
+        into, first = out[n], n * summed
+        mean, scale = moments[first, 0], moments[first, 1]
+        for j in range(length):
+            into[j] = (rows[first, j] - mean) * scale * grad[first, j]
+        for i in range(first + 1, min(count, first + summed)):
+            mean, scale = moments[i, 0], moments[i, 1]
+            for j in range(length):
+                into[j] += (rows[i, j] - mean) * scale * grad[i, j]
 
 
 @kernel

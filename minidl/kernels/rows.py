@@ -1,7 +1,8 @@
 """Rows that are normalized, each by itself: layer norm, and the softmax of attention.
 
-Sums along a row are BLAS's or `np.einsum`'s in both versions, so both give the same bits; what is
-done element by element is one pass in the compiled version, and goes by blocks of rows in NumPy's.
+The compiled version makes one pass over memory; NumPy's goes by blocks of rows. A row is summed in
+`LANES` sums side by side, as a processor's wide registers do it, in both versions: so both give the
+same bits.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection
+from minidl.kernels import memory, parallel, selection
 
 #: Bytes of rows at a time.
 BLOCK_BYTES = 1 << 18
+
+#: Sums of a row side by side; a power of two.
+LANES = 64
+
+#: Rows whose sum is taken in one go, where rows are summed.
+SUMMED = 256
 
 
 def _blocks(rows: Array) -> Iterator[slice]:
@@ -34,84 +41,141 @@ def _vector(weight: Array | None, length: int, like: Array, fill: float) -> Arra
     return np.ascontiguousarray(weight, like.dtype).reshape(-1)
 
 
-def _moments(rows: Array, eps: float) -> tuple[Array, Array]:
-    """Return the mean of each row and 1 / √(variance + eps)."""
-    length = rows.shape[1]
-    mean = rows @ np.full(length, 1.0 / length, rows.dtype)
-    squares = np.empty_like(mean)
+def _folded(lanes: Array) -> Array:
+    """Return the sum of the lanes, each of which is a column; they are used up."""
+    half = LANES // 2
+    while half:
+        lanes[:, :half] += lanes[:, half : 2 * half]
+        half //= 2
+    found: Array = lanes[:, 0]
+    return found
+
+
+def _sums(rows: Array) -> Array:
+    """Return the sum of each row: of every `LANES`-th number first, and then of the lanes."""
+    count, length = rows.shape
+    whole = length - length % LANES
+    lanes = np.zeros((count, LANES), rows.dtype)
+    lanes += np.add.reduce(rows[:, :whole].reshape(count, whole // LANES, LANES), axis=1)
+    lanes[:, : length - whole] += rows[:, whole:]
+    return _folded(lanes)
+
+
+def moments(x: Array, *, length: int, eps: float) -> Array:
+    """Return the mean of each row of ``length`` and 1 / √(variance + eps), ``(rows, 2)``."""
+    rows = _flat(x, length)
+    out = memory.empty((len(rows), 2), rows.dtype)
+    if (fast := selection.compiled(rows, out)) is not None:
+        lowest, many = rows.dtype.type(eps), rows.dtype.type(length)
+        parallel.over(
+            len(rows),
+            2 * rows.size,
+            lambda part: fast.row_moments(rows[part], many, lowest, out[part]),
+        )
+        return out
     for block in _blocks(rows):
-        centered = rows[block] - mean[block, None]
-        np.einsum("ij,ij->i", centered, centered, out=squares[block])
-    squares /= length
-    squares += eps
-    np.sqrt(squares, out=squares)
-    return mean, np.divide(1.0, squares, out=squares)
+        mean, scale = out[block, 0], out[block, 1]
+        np.divide(_sums(rows[block]), length, out=mean)
+        centered = rows[block] - mean[:, None]
+        centered *= centered
+        np.divide(_sums(centered), length, out=scale)
+        scale += eps
+        np.sqrt(scale, out=scale)
+        np.divide(1.0, scale, out=scale)
+    return out
 
 
 def layer_norm(
-    x: Array, weight: Array | None, bias: Array | None, *, length: int, eps: float
+    x: Array, weight: Array | None, bias: Array | None, moments: Array, *, length: int, eps: float
 ) -> Array:
     """Return ``(x - mean) / √(var + eps) · weight + bias`` along rows of ``length``."""
-    rows = _flat(x, length)
-    mean, scale = _moments(rows, eps)
+    rows, found = _flat(x, length), _flat(moments, 2)
     w, b = _vector(weight, length, rows, 1.0), _vector(bias, length, rows, 0.0)
     out = memory.empty(rows.shape, rows.dtype)
-    if (fast := selection.compiled(rows, out)) is not None:
-        fast.scale_rows(rows, mean, scale, w, b, out)
+    if (fast := selection.compiled(rows, found, out)) is not None:
+        parallel.over(
+            len(rows),
+            rows.size,
+            lambda part: fast.scale_rows(rows[part], found[part], w, b, out[part]),
+        )
         return out.reshape(x.shape)
     for block in _blocks(rows):
-        into = np.subtract(rows[block], mean[block, None], out=out[block])
-        into *= scale[block, None]
+        into = np.subtract(rows[block], found[block, :1], out=out[block])
+        into *= found[block, 1:]
         into *= w
         into += b
     return out.reshape(x.shape)
 
 
 def by_input(
-    grad: Array, x: Array, weight: Array | None, bias: Any, *, length: int, eps: float
+    grad: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Any,
+    moments: Array,
+    *,
+    length: int,
+    eps: float,
 ) -> Array:
-    """Return the cotangent of ``x``: (h - mean(h) - n · mean(h n)) / √(var + eps).
+    """Return the cotangent of ``x``, on which the moments depend.
 
-    Here h = grad · weight, and n is ``x`` normalized.
+    With h = grad · weight, c = x - mean and s = 1/√(var + eps): s · (h - mean(h) - c s² mean(h c)).
     """
-    rows, g = _flat(x, length), _flat(grad, length)
-    mean, scale = _moments(rows, eps)
+    rows, g, found = _flat(x, length), _flat(grad, length), _flat(moments, 2)
     w = _vector(weight, length, rows, 1.0)
     out = memory.empty(rows.shape, rows.dtype)
-    level = g @ (w / length)
-    along = np.empty_like(mean)
-    for block in _blocks(rows):
-        centered = rows[block] - mean[block, None]
-        np.einsum("ij,ij,j->i", g[block], centered, w, out=along[block])
-    along *= scale
-    along *= scale
-    along /= length
-    if (fast := selection.compiled(rows, g, out)) is not None:
-        fast.scale_rows_back(g, rows, mean, level, along, scale, w, out)
+    if (fast := selection.compiled(rows, g, found, out)) is not None:
+        many = rows.dtype.type(length)
+        parallel.over(
+            len(rows),
+            3 * rows.size,
+            lambda part: fast.scale_rows_back(g[part], rows[part], found[part], w, many, out[part]),
+        )
         return out.reshape(x.shape)
     for block in _blocks(rows):
-        part = rows[block] - mean[block, None]
-        part *= along[block, None]
+        mean, scale = found[block, :1], found[block, 1:]
+        centered = rows[block] - mean
         into = np.multiply(g[block], w, out=out[block])
-        into -= level[block, None]
-        into -= part
-        into *= scale[block, None]
+        level = _sums(into)[:, None] / length
+        slope = _sums(into * centered)[:, None] / length * scale * scale
+        centered *= slope
+        into -= level
+        into -= centered
+        into *= scale
     return out.reshape(x.shape)
 
 
-def by_weight(grad: Array, x: Array, weight: Array, bias: Any, *, length: int, eps: float) -> Array:
-    """Return the cotangent of ``weight``: Σ g · (x - mean) / √(var + eps) over the rows."""
-    rows, g = _flat(x, length), _flat(grad, length)
-    mean, scale = _moments(rows, eps)
-    total = np.zeros(length, rows.dtype)
-    for block in _blocks(rows):
-        centered = rows[block] - mean[block, None]
-        centered *= scale[block, None]
-        total += np.einsum("ij,ij->j", g[block], centered)
+def by_weight(
+    grad: Array, x: Array, weight: Array, bias: Any, moments: Array, *, length: int, eps: float
+) -> Array:
+    """Return the cotangent of ``weight``: Σ g · (x - mean) / √(var + eps) over the rows.
+
+    Some rows at a time are summed, and then the sums.
+    """
+    rows, g, found = _flat(x, length), _flat(grad, length), _flat(moments, 2)
+    sums = memory.empty((-(-len(rows) // SUMMED), length), rows.dtype)
+    fast = selection.compiled(rows, g, found, sums) if length > 1 else None
+    if fast is not None:
+
+        def work(part: slice) -> None:
+            some = slice(part.start * SUMMED, part.stop * SUMMED)
+            fast.rows_by_weight(g[some], rows[some], found[some], SUMMED, sums[part])
+
+        parallel.over(len(sums), rows.size, work)
+    else:
+        for n, into in enumerate(sums):
+            some = slice(n * SUMMED, (n + 1) * SUMMED)
+            centered = rows[some] - found[some, :1]
+            centered *= found[some, 1:]
+            centered *= g[some]
+            np.add.reduce(centered, axis=0, out=into)
+    total: Array = np.add.reduce(sums, axis=0)
     return total.reshape(weight.shape)
 
 
-def by_bias(grad: Array, x: Any, weight: Any, bias: Array, *, length: int, eps: float) -> Array:
+def by_bias(
+    grad: Array, x: Any, weight: Any, bias: Array, moments: Any, *, length: int, eps: float
+) -> Array:
     """Return the cotangent of ``bias``: Σ g over the rows."""
     g = _flat(grad, length)
     found: Array = np.ones(len(g), g.dtype) @ g

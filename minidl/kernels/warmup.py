@@ -83,8 +83,11 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: norm.by_input(x, x, None, None, found, eps=1e-5)
     lines = rng.standard_normal((3, 4)).astype(dtype)
     along: dict[str, Any] = {"length": 4, "eps": 1e-5}
-    yield lambda: rows.layer_norm(lines, None, None, **along)
-    yield lambda: rows.by_input(lines, lines, None, None, **along)
+    pairs = rows.moments(lines, **along)
+    yield lambda: rows.moments(lines, **along)
+    yield lambda: rows.layer_norm(lines, None, None, pairs, **along)
+    yield lambda: rows.by_input(lines, lines, None, None, pairs, **along)
+    yield lambda: rows.by_weight(lines, lines, lines[0], None, pairs, **along)
     yield lambda: rows.softmax(lines)
     yield lambda: rows.softmax_gradient(lines, lines)
     classes: dict[str, Any] = {"target": np.zeros(3, np.int64), "smoothing": 0.0}

@@ -168,9 +168,14 @@ _normalize: Primitive = primitive(
 
 def _examples_as_rows(operation: Primitive, examples: Examples, **params: Any) -> Any:
     """More examples are more rows, where weight and bias are the same for all."""
-    if not examples.batched[0] or any(examples.batched[1:]):
+    if examples.batched != [True, False, False, True]:
         return one_by_one(operation, examples, **params)
     return operation(*examples.values, **params)
+
+
+def _examples_with_moments(operation: Primitive, examples: Examples, **params: Any) -> Any:
+    found = operation(examples.values[0], **params)
+    return reshape(found, (examples.size, -1, 2))
 
 
 def layer_norm(
@@ -198,7 +203,8 @@ def layer_norm(
     )
     if wrong or x.dtype.kind != "f" or not math.prod(shape):
         return _affine(_normalize(x, dim=over, eps=eps), weight, bias)
-    return _layer_norm(x, weight, bias, length=length, eps=eps)
+    found = _row_moments(x, length=length, eps=eps)
+    return _layer_norm(x, weight, bias, found, length=length, eps=eps)
 
 
 def _affine(out: Any, weight: Any, bias: Any) -> Any:
@@ -206,7 +212,10 @@ def _affine(out: Any, weight: Any, bias: Any) -> Any:
     return out if bias is None else out + bias
 
 
-def _layer_norm_composed(x: Any, weight: Any, bias: Any, *, length: int, eps: float) -> Any:
+def _layer_norm_composed(
+    x: Any, weight: Any, bias: Any, _moments: Any, *, length: int, eps: float
+) -> Any:
+    """Normalize by other operations; the moments follow from ``x``, and derivatives must see it."""
     axes, count = 0, 1
     while count < length:
         axes, count = axes + 1, count * shape_of(x)[-axes - 1]
@@ -214,11 +223,22 @@ def _layer_norm_composed(x: Any, weight: Any, bias: Any, *, length: int, eps: fl
     return _affine(_normalize(x, dim=dim, eps=eps), weight, bias)
 
 
+def _row_moments_composed(x: Any, *, length: int, eps: float) -> Any:
+    lines = reshape(x, (-1, length))
+    return stack([mean(lines, 1), rsqrt(var(lines, 1, 0) + eps)], 1)
+
+
+#: Mean and 1 / √(variance + eps) of each row, as constants: `_layer_norm` differentiates through.
+_row_moments: Primitive = primitive(
+    "layer_norm_moments", rows.moments, batch=_examples_with_moments
+)
+_row_moments.composed = _row_moments.elsewhere = _row_moments_composed
+
 _layer_norm: Primitive = fused(
     "layer_norm",
     rows.layer_norm,
     _layer_norm_composed,
-    (rows.by_input, rows.by_weight, rows.by_bias),
+    (rows.by_input, rows.by_weight, rows.by_bias, None),
     batch=_examples_as_rows,
 )
 

@@ -306,11 +306,12 @@ def layer_norm(shape: Any, *, affine: bool = True) -> Case:
     def make(rng: np.random.Generator, dtype: Any) -> Call:
         x, g = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
         weight, bias = (rng.standard_normal(shape[-1]).astype(dtype) for _ in range(2))
-        given = (x, weight, bias) if affine else (x, None, None)
         how = {"length": shape[-1], "eps": 1e-5}
 
         def call() -> tuple[np.ndarray, ...]:
-            made = rows.layer_norm(*given, **how), rows.by_input(g, *given, **how)
+            found = rows.moments(x, **how)
+            given = (x, weight, bias, found) if affine else (x, None, None, found)
+            made = found, rows.layer_norm(*given, **how), rows.by_input(g, *given, **how)
             if not affine:
                 return made
             return (*made, rows.by_weight(g, *given, **how), rows.by_bias(g, *given, **how))
@@ -511,6 +512,8 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "layer norm of many": ("scale_rows_back", layer_norm((3001, 64))),
     "layer norm alone": ("scale_rows", layer_norm((7, 5), affine=False)),
     "layer norm of one": ("scale_rows", layer_norm((4, 1))),
+    "layer norm of whole lanes": ("row_moments", layer_norm((300, 128))),
+    "layer norm of odd length": ("rows_by_weight", layer_norm((9, 61, 147))),
     "softmax": ("weigh_rows", softmax((2, 3, 5, 7))),
     "softmax of odd rows": ("below_top", softmax((5, 6), odd=True)),
     "softmax of one": ("divide_rows", softmax((4, 1))),

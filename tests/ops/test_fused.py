@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -25,18 +26,6 @@ FUSED: dict[str, tuple[Primitive, tuple[Any, ...], tuple[Any, ...], dict[str, An
     "lstm_memory": (gates.lstm_memory, (draw(3, 8), draw(3, 2)), (), {}),
     "lstm_memory of one": (gates.lstm_memory, (draw(8), draw(2)), (), {}),
     "lstm_shown": (gates.lstm_shown, (draw(3, 8), draw(3, 2)), (), {}),
-    "layer_norm": (
-        normalization._layer_norm,
-        (draw(2, 3, 4), draw(4), draw(4)),
-        (),
-        {"length": 4, "eps": 1e-5},
-    ),
-    "layer_norm of two axes": (
-        normalization._layer_norm,
-        (draw(2, 3, 2), draw(3, 2), draw(3, 2)),
-        (),
-        {"length": 6, "eps": 1e-3},
-    ),
     "attention's gradient": (attention._weigh, (draw(2, 3, 4), draw(2, 3, 4)), (), {}),
 }
 
@@ -46,6 +35,15 @@ def batch_norm(x: np.ndarray) -> Any:
     return normalization._batch_norm, (x, draw(2), draw(2)), (moments,), {"eps": 1e-5}
 
 
+def layer_norm(x: np.ndarray, *shape: int, eps: float) -> Any:
+    how = {"length": int(np.prod(shape)), "eps": eps}
+    moments = normalization._row_moments(x, **how)
+    return normalization._layer_norm, (x, draw(*shape), draw(*shape)), (moments,), how
+
+
+FUSED["layer_norm"] = layer_norm(draw(2, 3, 4), 4, eps=1e-5)
+FUSED["layer_norm of two axes"] = layer_norm(draw(2, 3, 2), 3, 2, eps=1e-3)
+FUSED["layer_norm of long rows"] = layer_norm(draw(2, 37), 37, eps=1e-5)
 FUSED["batch_norm"] = batch_norm(draw(4, 2))
 FUSED["batch_norm of images"] = batch_norm(draw(3, 2, 2, 3))
 FUSED["batch_norm of images, channels last"] = batch_norm(draw(3, 2, 3, 2).transpose(0, 3, 1, 2))
@@ -80,16 +78,19 @@ def test_the_gradients_are_the_compositions(name: str) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-13)
 
 
-# The moments are not given anew where the input is varied, so batch norm's value is checked at
+# The moments are not given anew where the input is varied, so a norm's value is checked at
 # the composition, which takes them from the input.
 @every
 def test_first_and_second_derivatives_are_right(name: str) -> None:
     operation, _, args = call(name)
-    if name.startswith("batch_norm"):
+    if name.startswith(("batch_norm", "layer_norm")):
+        one, _, _, how = FUSED[name]
+        moments = normalization._moments
+        if name.startswith("layer_norm"):
+            moments = functools.partial(normalization._row_moments, **how)
 
         def of_input(x: Any, *rest: Any) -> Any:
-            found = normalization._moments(x)
-            return normalization._batch_norm(x, *rest, found, eps=1e-5)
+            return one(x, *rest, moments(x), **how)
 
         operation = of_input
     gradcheck(operation, args)
@@ -109,8 +110,8 @@ def test_tangents(name: str) -> None:
 def test_examples(name: str) -> None:
     """Under vmap, over one argument alone and over all."""
     operation, _, args = call(name)
-    if name.startswith("batch_norm"):
-        pytest.skip("the moments of the table are one example's; tests/optable has batch_norm")
+    if name.startswith(("batch_norm", "layer_norm")):
+        pytest.skip("the moments of the table are one example's; tests/optable has them")
     many = tuple(np.stack([x, 2.0 * x, -x]) for x in args)
     for i, each in enumerate(many):
 
