@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels.compiled_direct import direct_conv, direct_weight
 from minidl.kernels.compiled_rows import (
     below_top,
     divide_rows,
@@ -55,6 +56,7 @@ from minidl.kernels.jit import _made, announcer, compiled_so_far, kernel, never_
 
 __all__ = ["_made", "announcer", "compiled_so_far", "never_called"]
 __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "relu"]
+__all__ += ["direct_conv", "direct_weight"]
 __all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tanh"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
 __all__ += ["below_top", "divide_rows", "erf", "gelu", "gelu_gradient"]

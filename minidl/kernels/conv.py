@@ -15,7 +15,7 @@ import numpy as np
 
 from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, parallel, selection, winograd
+from minidl.kernels import direct, memory, parallel, selection, winograd
 from minidl.kernels.rectifying import relu
 
 Pair = tuple[int, int]
@@ -228,6 +228,8 @@ def conv2d(
     if winograd.pays(x, weight, weight.shape[:2], kernel, how, size):
         made = winograd.conv2d(channels_last(x), weight, bias, padding, size, rectify)
         return made.transpose(0, 3, 1, 2)
+    if direct.pays(x, weight, (x.shape[1], len(weight)), kernel, how):
+        return direct.conv2d(x, weight, bias, padding, size, rectify).transpose(0, 3, 1, 2)
     rows, outputs = size[0] * size[1], weight.shape[0]
     out = memory.empty((len(x), rows, outputs), np.result_type(x, weight), x)
     taken: _Columns | _Turned
@@ -264,6 +266,8 @@ def conv2d_weight(
     how = {"stride": stride, "padding": padding, "dilation": dilation}
     if winograd.pays(x, g, (x.shape[1], g.shape[1]), size, how, out):
         return winograd.conv2d_weight(channels_last(g), channels_last(x), padding)
+    if direct.pays(x, g, (x.shape[1], g.shape[1]), size, how):
+        return direct.conv2d_weight(channels_last(g), x, padding)
     rows = channels_last(g).reshape(len(g), out[0] * out[1], g.shape[1])
     taken: _Columns | _Turned
     laid = _few(x)

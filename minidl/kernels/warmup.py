@@ -16,6 +16,7 @@ from minidl.autograd.primitive import Array
 from minidl.kernels import (
     affine,
     conv,
+    direct,
     entropy,
     gelu,
     lstm,
@@ -67,6 +68,9 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     yield lambda: conv.conv2d(wide, weight, None, **how)
     yield lambda: conv.conv2d(np.ascontiguousarray(x), weight[:, :2, :2, :2], None, **how)
     yield lambda: conv.conv2d_input(x, weight, size=(4, 4), **how)
+    grey, taps = np.ascontiguousarray(x[:, :1]), weight[:, :1].copy()
+    yield lambda: direct.conv2d(grey, taps, None, (1, 1), (4, 4))
+    yield lambda: direct.conv2d_weight(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), grey, (1, 1))
     vector = rng.random(4).astype(dtype)
     moved = [vector.copy() for _ in range(4)]
     settings: dict[str, Any] = {

@@ -14,6 +14,7 @@ import numpy as np
 from minidl.kernels import (
     affine,
     conv,
+    direct,
     entropy,
     gelu,
     lstm,
@@ -373,6 +374,25 @@ def by_tiles(shape: Any, outputs: int, padding: tuple[int, int], *, bias: bool =
     return make
 
 
+def directly(shape: Any, outputs: int, padding: tuple[int, int], *, layout: str) -> Case:
+    """A convolution of one channel without patches, and the weight's gradient."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, (shape[0], 1, *shape[1:]), dtype, layout)
+        weight = rng.standard_normal((outputs, 1, 3, 3)).astype(dtype)
+        bias = rng.standard_normal(outputs).astype(dtype)
+        size = tuple(n + 2 * p - 2 for n, p in zip(shape[1:], padding, strict=True))
+        g = rng.standard_normal((shape[0], *size, outputs)).astype(dtype)
+
+        return lambda: (
+            direct.conv2d(x, weight, None, padding, size),
+            direct.conv2d(x, weight, bias, padding, size, True),
+            direct.conv2d_weight(g, x, padding),
+        )
+
+    return make
+
+
 def resampled(shape: Any, size: tuple[int, int]) -> Case:
     """Images read within and far beyond their border."""
 
@@ -478,6 +498,18 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "conv of one channel, padded beyond the image": (
         "im2row",
         convolved((2, 1, 2, 2), 2, (3, 3), (2, 3), (4, 5), (1, 1), layout="channels last"),
+    ),
+    "conv of one channel, directly": (
+        "direct_weight",
+        directly((9, 8, 11), 32, (1, 1), layout="channels first"),
+    ),
+    "conv of one channel, directly, cropped": (
+        "direct_conv",
+        directly((3, 5, 4), 16, (0, 2), layout="cropped"),
+    ),
+    "conv of one channel, directly, read-only": (
+        "direct_conv",
+        directly((2, 1, 3), 3, (1, 0), layout="read-only"),
     ),
     "conv wide": (
         "im2col",

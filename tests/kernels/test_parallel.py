@@ -69,6 +69,7 @@ CASES = {
     "patches": lambda: _convolved(5, 4, 3, STEP),
     "patches, stride 2": lambda: _convolved(16, 8, 3, TWO),
     "few channels": lambda: _convolved(1, 8, 3, STEP),
+    "one channel": lambda: _convolved(1, 16, 3, STEP),
     "pixels": lambda: _convolved(6, 4, 1, STEP | {"padding": (0, 0)}),
     "Winograd": lambda: _convolved(8, 16, 3, STEP),
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
