@@ -166,34 +166,79 @@ def rows_by_weight(grad: Array, rows: Array, moments: Array, summed: int, out: A
                 into[j] += (rows[i, j] - mean) * scale * grad[i, j]
 
 
+@numba.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+def _more(one: Any, other: Any) -> Any:
+    """Return the greater one, or NaN where there is one."""
+    return one if (one > other) | (one != one) else other
+
+
 @kernel
-def below_top(rows: Array, out: Array) -> None:
-    """Write each row minus its maximum; a row whose maximum is not finite as it is."""
+def below_top(rows: Array, scale: Any, out: Array) -> None:
+    """Write each row times ``scale`` minus its maximum; without, where that is not finite."""
     count, length = rows.shape
+    lanes = np.empty(64, rows.dtype)
+    whole, lowest = length - length % 64, rows.dtype.type(-np.inf)
     for i in range(count):
-        top = rows[i, 0]
-        for j in range(1, length):
-            value = rows[i, j]
-            top = value if (value > top) | (value != value) else top
+        row, into = rows[i], out[i]
+        for k in range(64):
+            lanes[k] = lowest
+        for j in range(0, whole, 64):
+            for k in range(64):
+                lanes[k] = _more(row[np.uintp(j + k)] * scale, lanes[k])
+        for k in range(length - whole):
+            lanes[k] = _more(row[np.uintp(whole + k)] * scale, lanes[k])
+        for k in range(32):
+            lanes[k] = _more(lanes[k], lanes[k + 32])
+        for k in range(16):
+            lanes[k] = _more(lanes[k], lanes[k + 16])
+        for k in range(8):
+            lanes[k] = _more(lanes[k], lanes[k + 8])
+        for k in range(4):
+            lanes[k] = _more(lanes[k], lanes[k + 4])
+        top = _more(_more(lanes[0], lanes[1]), _more(lanes[2], lanes[3]))
         if not np.isfinite(top):
             top = rows.dtype.type(0)
         for j in range(length):
-            out[i, j] = rows[i, j] - top
+            into[j] = row[j] * scale - top
 
 
 @kernel
-def divide_rows(rows: Array, total: Array) -> None:
-    """Divide each row by its own number."""
+def divide_rows(rows: Array) -> None:
+    """Multiply each row by the reciprocal of its sum; zeros stay."""
     count, length = rows.shape
+    lanes = np.empty(64, rows.dtype)
+    whole = length - length % 64
+    zero, one = rows.dtype.type(0), rows.dtype.type(1)
     for i in range(count):
+        row = rows[i]
+        for k in range(64):
+            lanes[k] = zero
+        for j in range(0, whole, 64):
+            for k in range(64):
+                lanes[k] += row[np.uintp(j + k)]
+        for k in range(length - whole):
+            lanes[k] += row[np.uintp(whole + k)]
+        total = _folded(lanes)
+        share = one / (one if total == zero else total)
         for j in range(length):
-            rows[i, j] = rows[i, j] / total[i]
+            row[j] = row[j] * share
 
 
 @kernel
-def weigh_rows(grad: Array, weights: Array, along: Array, out: Array) -> None:
-    """Write ``weights · (grad - along)``, one number a row."""
+def weigh_rows(grad: Array, weights: Array, scale: Any, out: Array) -> None:
+    """Write ``(grad - Σ grad · weights) · weights · scale``, row by row."""
     count, length = grad.shape
+    lanes = np.empty(64, grad.dtype)
+    whole, zero = length - length % 64, grad.dtype.type(0)
     for i in range(count):
+        g, p, into = grad[i], weights[i], out[i]
+        for k in range(64):
+            lanes[k] = zero
+        for j in range(0, whole, 64):
+            for k in range(64):
+                lanes[k] += g[np.uintp(j + k)] * p[np.uintp(j + k)]
+        for k in range(length - whole):
+            lanes[k] += g[np.uintp(whole + k)] * p[np.uintp(whole + k)]
+        along = _folded(lanes)
         for j in range(length):
-            out[i, j] = (grad[i, j] - along[i]) * weights[i, j]
+            into[j] = (g[j] - along) * p[j] * scale

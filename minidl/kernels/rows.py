@@ -2,7 +2,7 @@
 
 The compiled version makes one pass over memory; NumPy's goes by blocks of rows. A row is summed in
 `LANES` sums side by side, as a processor's wide registers do it, in both versions: so both give the
-same bits.
+same bits. Exponentials are NumPy's.
 """
 
 from __future__ import annotations
@@ -189,18 +189,7 @@ def softmax(scores: Array) -> Array:
         return np.zeros_like(scores)
     rows = _flat(scores, length)
     out = memory.empty(rows.shape, rows.dtype)
-    if (fast := selection.compiled(rows, out)) is not None:
-        fast.below_top(rows, out)
-    else:
-        top = rows.max(axis=1)
-        np.subtract(rows, np.where(np.isfinite(top), top, rows.dtype.type(0))[:, None], out=out)
-    np.exp(out, out=out)
-    total = out @ np.ones(length, out.dtype)
-    total[total == 0] = 1
-    if fast is not None:
-        fast.divide_rows(out, total)
-    else:
-        out /= total[:, None]
+    parallel.over(len(rows), 4 * rows.size, lambda part: write_softmax(rows[part], out[part]))
     return out.reshape(scores.shape)
 
 
@@ -208,12 +197,43 @@ def softmax_gradient(grad: Array, probabilities: Array) -> Array:
     """Return ``p (g - Σ g p)``, row by row."""
     length = probabilities.shape[-1]
     p, g = _flat(probabilities, length), _flat(grad, length)
-    along = np.einsum("ij,ij->i", g, p)
     out = memory.empty(p.shape, p.dtype)
-    if (fast := selection.compiled(p, g, out)) is not None:
-        fast.weigh_rows(g, p, along, out)
-    else:
-        for block in _blocks(p):
-            into = np.subtract(g[block], along[block, None], out=out[block])
-            into *= p[block]
+    parallel.over(
+        len(p), 2 * p.size, lambda part: write_softmax_gradient(g[part], p[part], out[part])
+    )
     return out.reshape(probabilities.shape)
+
+
+def write_softmax(rows: Array, out: Array, scale: float = 1.0) -> None:
+    """Write the softmax of ``rows · scale`` to ``out``, another place; both are ``(rows, n)``."""
+    if not rows.size:
+        return
+    factor = rows.dtype.type(scale)
+    fast = selection.compiled(rows, out)
+    for block in _blocks(rows):
+        into = out[block]
+        if fast is not None:
+            fast.below_top(rows[block], factor, into)
+            np.exp(into, out=into)
+            fast.divide_rows(into)
+            continue
+        np.multiply(rows[block], factor, out=into)
+        top = into.max(axis=1)
+        into -= np.where(np.isfinite(top), top, rows.dtype.type(0))[:, None]
+        np.exp(into, out=into)
+        total = _sums(into)
+        total[total == 0] = 1
+        into *= np.divide(1.0, total, out=total)[:, None]
+
+
+def write_softmax_gradient(grad: Array, p: Array, out: Array, scale: float = 1.0) -> None:
+    """Write ``p (g - Σ g p) · scale`` to ``out``, another place; all are ``(rows, n)``."""
+    factor = p.dtype.type(scale)
+    if (fast := selection.compiled(grad, p, out)) is not None:
+        fast.weigh_rows(grad, p, factor, out)
+        return
+    for block in _blocks(p):
+        along = _sums(grad[block] * p[block])
+        into = np.subtract(grad[block], along[:, None], out=out[block])
+        into *= p[block]
+        into *= factor

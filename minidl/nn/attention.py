@@ -18,6 +18,7 @@ from minidl.nn import expect, functional, init
 from minidl.nn.linear import Linear
 from minidl.nn.module import Module, Parameter
 from minidl.ops.arithmetic import where
+from minidl.ops.attention import joint_attention
 from minidl.ops.joining import cat
 from minidl.ops.padding import pad
 from minidl.ops.products import linear, matmul
@@ -131,14 +132,22 @@ class MultiheadAttention(Module):
             Shapes do not fit.
         """
         single = len(shape_of(query)) == 2
-        query, key, value = (self._batch_first(part, single) for part in (query, key, value))
+        if query is key is value:
+            query = key = value = self._batch_first(query, single)
+        else:
+            query, key, value = (self._batch_first(part, single) for part in (query, key, value))
+        rate = self.dropout if self.training else 0.0
+        plain = key_padding_mask is attn_mask is None and not (need_weights or is_causal or rate)
+        if plain and query is key is value and self._joint():
+            self._check(query, key, value)
+            joint = linear(query, self.in_proj_weight, self.in_proj_bias)
+            return self._returned(self.out_proj(joint_attention(joint, self.num_heads)), single)
         q, k, v = self._heads(query, key, value)
         n, t, s = shape_of(query)[0], shape_of(query)[1], shape_of(key)[1]
         mask = self._mask(key_padding_mask, attn_mask, is_causal, (n, t, s), query.dtype)
         k, v = self._appended(k, self.bias_k), self._appended(v, self.bias_v)
         if mask is not None and shape_of(k)[2] > s:  # what is appended may always be seen
             mask = pad(mask, (0, shape_of(k)[2] - s))
-        rate = self.dropout if self.training else 0.0
         weights = None
         if need_weights:
             scores = matmul(q, transpose(k, -1, -2)) * (1.0 / (shape_of(q)[-1] ** 0.5))
@@ -148,6 +157,15 @@ class MultiheadAttention(Module):
         else:
             found = functional.scaled_dot_product_attention(q, k, v, mask, rate, rng=self.rng)
         out = self.out_proj(reshape(transpose(found, 1, 2), (n, t, self.embed_dim)))
+        return self._returned(out, single, weights)
+
+    def _joint(self) -> bool:
+        """Whether queries, keys and values are one projection, with nothing appended."""
+        appended = self.bias_k is not None or self.bias_v is not None or self.add_zero_attn
+        return self.in_proj_weight is not None and not appended
+
+    def _returned(self, out: Any, single: bool, weights: Any = None) -> tuple[Any, Any]:
+        """Return output and weights with axes as the inputs had them."""
         if single:
             return out[0], None if weights is None else weights[0]
         return out if self.batch_first else transpose(out, 0, 1), weights
@@ -162,10 +180,8 @@ class MultiheadAttention(Module):
             return reshape(x, (1, *shape))
         return x if self.batch_first else transpose(x, 0, 1)
 
-    def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
-        """Project, and cut the features into heads: ``(N, heads, T, E / heads)``."""
-        e = self.embed_dim
-        packed = self.in_proj_weight is not None
+    def _check(self, query: Any, key: Any, value: Any) -> None:
+        e, packed = self.embed_dim, self.in_proj_weight is not None
         for name, x in {"query": query, "key": key, "value": value}.items():
             wanted = e if packed or name == "query" else getattr(self, f"{name[0]}_proj_weight")
             wanted = wanted if isinstance(wanted, int) else wanted.shape[1]
@@ -174,6 +190,12 @@ class MultiheadAttention(Module):
                     f"MultiheadAttention: {name} {shape_of(x)} (batch first) must have the "
                     f"batch of the query, {shape_of(query)[0]}, and {wanted} features"
                 )
+
+    def _heads(self, query: Any, key: Any, value: Any) -> list[Any]:
+        """Project, and cut the features into heads: ``(N, heads, T, E / heads)``."""
+        self._check(query, key, value)
+        e = self.embed_dim
+        packed = self.in_proj_weight is not None
         if packed and query is key is value:
             joint = linear(query, self.in_proj_weight, self.in_proj_bias)
             parts = [joint[..., i * e : (i + 1) * e] for i in range(3)]

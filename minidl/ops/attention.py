@@ -9,14 +9,15 @@ import numpy as np
 
 from minidl.autograd.fused import fused
 from minidl.autograd.primitive import Examples, Primitive, primitive
+from minidl.kernels import attention as kernel
 from minidl.kernels import rows
 from minidl.ops.arithmetic import where
-from minidl.ops.batching import all_with_examples
+from minidl.ops.batching import all_with_examples, folded
 from minidl.ops.products import matmul
 from minidl.ops.random import dropout
 from minidl.ops.rearrange import repeat_interleave
 from minidl.ops.reduce import sum
-from minidl.ops.shape import broadcast_shapes, broadcast_to, shape_of, transpose
+from minidl.ops.shape import broadcast_shapes, broadcast_to, reshape, shape_of, transpose
 
 __all__ = [
     "scaled_dot_product_attention",
@@ -140,3 +141,48 @@ def scaled_dot_product_attention(
     if dropout_p:
         weights = dropout(weights, dropout_p, rng=rng)
     return matmul(weights, value)
+
+
+def _parts(joint: Any, heads: int) -> tuple[Any, Any, Any]:
+    """Return queries, keys and values, ``(N, heads, T, E / heads)`` each."""
+    count, length, width = shape_of(joint)
+    e = width // 3
+    query, key, value = (
+        transpose(
+            reshape(joint[..., i * e : (i + 1) * e], (count, length, heads, e // heads)), 1, 2
+        )
+        for i in range(3)
+    )
+    return query, key, value
+
+
+def _probabilities_composed(joint: Any, *, heads: int, scale: float) -> Any:
+    query, key, _ = _parts(joint, heads)
+    return _attend(matmul(query * scale, _mt(key)))
+
+
+def _joint_composed(joint: Any, _weights: Any, *, heads: int, scale: float) -> Any:
+    """Attend by other operations; derivatives must see that the weights follow from ``joint``."""
+    value = _parts(joint, heads)[2]
+    found = matmul(_probabilities_composed(joint, heads=heads, scale=scale), value)
+    count, length, width = shape_of(joint)
+    return reshape(transpose(found, 1, 2), (count, length, width // 3))
+
+
+#: The weights, as constants: `_joint_attention` differentiates through them.
+_probabilities: Primitive = primitive("joint_attention_weights", kernel.probabilities, batch=folded)
+_probabilities.composed = _probabilities.elsewhere = _probabilities_composed
+
+_joint_attention: Primitive = fused(
+    "joint_attention", kernel.attend, _joint_composed, (kernel.by_joint, None), batch=folded
+)
+
+
+def joint_attention(joint: Any, heads: int) -> Any:
+    """Return the self-attention of one projection, without mask: ``(N, T, 3 E) -> (N, T, E)``.
+
+    ``joint`` holds the queries of all heads, then the keys, then the values; ``heads`` divide E.
+    """
+    scale = 1.0 / math.sqrt(shape_of(joint)[-1] // (3 * heads))
+    weights = _probabilities(joint, heads=heads, scale=scale)
+    return _joint_attention(joint, weights, heads=heads, scale=scale)

@@ -13,6 +13,7 @@ import numpy as np
 
 from minidl.kernels import (
     affine,
+    attention,
     conv,
     direct,
     entropy,
@@ -340,6 +341,24 @@ def softmax(shape: Any, *, odd: bool = False) -> Case:
     return make
 
 
+def attended(count: int, length: int, width: int, heads: int) -> Case:
+    """Self-attention of a joint projection, and its gradient."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        joint = rng.standard_normal((count, length, 3 * width)).astype(dtype)
+        g = rng.standard_normal((count, length, width)).astype(dtype)
+        how: dict[str, Any] = {"heads": heads, "scale": 0.3}
+
+        def call() -> tuple[np.ndarray, ...]:
+            found = attention.probabilities(joint, **how)
+            made = attention.attend(joint, found, **how)
+            return found, made, attention.by_joint(g, joint, found, **how)
+
+        return call
+
+    return make
+
+
 def bell(shape: Any, layout: str) -> Case:
     """The error function and GELU with its gradient, far out too."""
 
@@ -549,6 +568,10 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "softmax": ("weigh_rows", softmax((2, 3, 5, 7))),
     "softmax of odd rows": ("below_top", softmax((5, 6), odd=True)),
     "softmax of one": ("divide_rows", softmax((4, 1))),
+    "softmax of long rows": ("divide_rows", softmax((300, 147))),
+    "attention": ("weigh_rows", attended(3, 7, 10, 2)),
+    "attention of many": ("below_top", attended(37, 65, 8, 4)),
+    "attention to itself alone": ("divide_rows", attended(5, 1, 3, 3)),
     "resampled": ("resample", resampled((5, 3, 9, 7), (6, 11))),
     "resampled, one channel": ("resample", resampled((40, 1, 28, 28), (28, 28))),
     "masked channels last": ("masked", masked((3, 5, 4, 7), "channels last")),

@@ -12,7 +12,7 @@ import pytest
 
 import minidl
 from minidl import threads
-from minidl.kernels import conv, parallel, pool, rows, selection
+from minidl.kernels import attention, conv, parallel, pool, rows, selection
 from minidl.kernels.parallel import Split
 
 
@@ -65,6 +65,15 @@ def _normalized(x: np.ndarray) -> list[np.ndarray]:
     return [given[-1], rows.layer_norm(*given, **how), *back]
 
 
+def _attended(joint: np.ndarray) -> list[np.ndarray]:
+    how: dict[str, Any] = {"heads": 2, "scale": 0.3}
+    weights = attention.probabilities(joint, **how)
+    found = attention.attend(joint, weights, **how)
+    soft = rows.softmax(weights)
+    back = rows.softmax_gradient(weights, soft)
+    return [weights, found, attention.by_joint(found, joint, weights, **how), soft, back]
+
+
 CASES = {
     "patches": lambda: _convolved(5, 4, 3, STEP),
     "patches, stride 2": lambda: _convolved(16, 8, 3, TWO),
@@ -74,6 +83,7 @@ CASES = {
     "Winograd": lambda: _convolved(8, 16, 3, STEP),
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
     "layer norm": lambda: _normalized(images(1100, 40)),
+    "attention": lambda: _attended(images(21, 40, 24)),
 }
 
 #: What is split in its compiled version alone.

@@ -16,6 +16,7 @@ from minidl import fft, linalg, nn, ops, special
 from minidl.autograd.primitive import Primitive
 from minidl.nn import functional
 from minidl.ops import devices
+from minidl.ops.attention import joint_attention
 from minidl.ops.lstm import lstm
 
 #: These give Python bools; see tests/ops/test_op_values.py.
@@ -108,6 +109,8 @@ def reached() -> set[int]:
         minidl.hessian(lambda w: np.sum(lstm(np.ones((2, 1, 4)), *states, w, None)[0]))(
             np.ones((4, 1))
         )
+        # And of self-attention, see tests/ops/test_fused.py.
+        joint_attention(np.ones((1, 2, 3)), 1)
         # The constant cast: floats to integers.
         ops.cast(np.ones(2), np.int64)
         # Constants by definition, see tests/ops/test_linalg.py.
