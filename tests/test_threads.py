@@ -96,7 +96,7 @@ print(order)
     assert done.stdout == "['minidl.threads', 'numpy']\n"
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(None, "18"), ("9", "9")])
+@pytest.mark.parametrize(("given", "wanted"), [(None, "16"), ("9", "9")])
 def test_threads_of_blas_rest_soon(given: str | None, wanted: str) -> None:
     variables = {} if given is None else {"OPENBLAS_THREAD_TIMEOUT": given}
     threads.let_rest(variables)

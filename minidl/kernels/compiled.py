@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
+from minidl.kernels.compiled_depthwise import depthwise, depthwise_input, depthwise_weight
 from minidl.kernels.compiled_direct import direct_conv, direct_weight
 from minidl.kernels.compiled_rows import (
     below_top,
@@ -61,6 +62,7 @@ __all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tan
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
 __all__ += ["below_top", "divide_rows", "erf", "gelu", "gelu_gradient"]
 __all__ += ["row_moments", "rows_by_weight", "scale_rows", "scale_rows_back", "weigh_rows"]
+__all__ += ["depthwise", "depthwise_input", "depthwise_weight"]
 __all__ += ["avg_pool2d", "avg_spread", "gather_tiles", "spread_gradients", "spread_tiles"]
 
 Pair = tuple[int, int]

@@ -16,6 +16,7 @@ from minidl.autograd.primitive import Array
 from minidl.kernels import (
     affine,
     conv,
+    depthwise,
     direct,
     entropy,
     gelu,
@@ -71,6 +72,10 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     grey, taps = np.ascontiguousarray(x[:, :1]), weight[:, :1].copy()
     yield lambda: direct.conv2d(grey, taps, None, (1, 1), (4, 4))
     yield lambda: direct.conv2d_weight(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), grey, (1, 1))
+    each = weight[:, :1]  # (2, 1, 3, 3)
+    yield lambda: depthwise.conv2d(x, each, **how)
+    yield lambda: depthwise.conv2d_input(x, each, size=(4, 4), **how)
+    yield lambda: depthwise.conv2d_weight(x, x, size=(3, 3), **how)
     vector = rng.random(4).astype(dtype)
     moved = [vector.copy() for _ in range(4)]
     settings: dict[str, Any] = {

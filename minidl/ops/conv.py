@@ -2,8 +2,8 @@
 
 In two dimensions the operation is a primitive of its own, linear in the input and in the weight.
 Its two adjoints are operations of the same family, so each of the three has the other two for
-derivatives and any order is reached. The other cases are products of `minidl.ops.patches` with the
-weights.
+derivatives and any order is reached. So does `minidl.ops.depthwise` for channels that have a kernel
+each; the other cases are products of `minidl.ops.patches` with the weights.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from minidl.autograd.primitive import Primitive, linear, primitive
 from minidl.kernels import conv as kernel
 from minidl.kernels.norm import channel_sum
 from minidl.ops.batching import folded_if_only_first
+from minidl.ops.depthwise import depthwise_conv2d
 from minidl.ops.padding import pad_constant
 from minidl.ops.patches import Sizes, patches, sizes
 from minidl.ops.products import matmul
@@ -164,8 +165,9 @@ def _convolve(
     size = shape_of(weight)[2:]
     around = _amounts(name, n, padding, size, steps, holes)
     _require_room(name, shape_of(x)[2:], size, steps, holes, around)
-    if groups == 1 and n < 3:
-        out = _fast(n, x, weight, bias, steps, around, holes)
+    depthwise = 1 < groups == shape_of(x)[1] == shape_of(weight)[0]
+    if n < 3 and (groups == 1 or depthwise):
+        out = _fast(n, x, weight, bias, steps, around, holes, depthwise)
     else:
         out = _by_patches(pad_constant(x, [(0, 0), (0, 0), *around]), weight, steps, holes, groups)
         out = out if bias is None else out + reshape(bias, (-1, *(1,) * n))
@@ -173,24 +175,24 @@ def _convolve(
 
 
 def _fast(
-    n: int, x: Any, weight: Any, bias: Any, stride: Sizes, around: Any, dilation: Sizes
-) -> Any:
-    """One or two axes without groups: the kernel of `minidl.kernels.conv`."""
+    n: int, x: Any, weight: Any, bias: Any, stride: Sizes, around: Any, dilation: Sizes,
+    depthwise: bool,
+) -> Any:  # fmt: skip
+    """One or two axes, and one group or a channel each: those that have kernels of their own."""
     if any(low != high for low, high in around):
         x = pad_constant(x, [(0, 0), (0, 0), *around])
         around = [(0, 0)] * n
     padding = tuple(low for low, _ in around)
-    if n == 2:
-        return _conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
-    out = _conv2d(
-        unsqueeze(x, 2),
-        unsqueeze(weight, 2),
-        bias,
-        stride=(1, *stride),
-        padding=(0, *padding),
-        dilation=(1, *dilation),
-    )
-    return reshape(out, (*shape_of(out)[:2], shape_of(out)[3]))
+    if n == 1:
+        x, weight = unsqueeze(x, 2), unsqueeze(weight, 2)
+        stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    if depthwise:
+        out = depthwise_conv2d(x, weight, **how)
+        out = out if bias is None else out + reshape(bias, (-1, 1, 1))
+    else:
+        out = _conv2d(x, weight, bias, **how)
+    return out if n == 2 else reshape(out, (*shape_of(out)[:2], shape_of(out)[3]))
 
 
 def conv1d(

@@ -15,6 +15,7 @@ from minidl.kernels import (
     affine,
     attention,
     conv,
+    depthwise,
     direct,
     entropy,
     gelu,
@@ -91,6 +92,26 @@ def averaged(shape: Any, size: Any, stride: Any, padding: Any = (0, 0), *, layou
             )
 
         return call
+
+    return make
+
+
+def each_channel(
+    shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, layout: str
+) -> Case:
+    """Depthwise convolution, and the gradients of its input and its weight."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        size = conv.output_size("conv2d", shape[2:], kernel, stride, padding, dilation)
+        x = images(rng, shape, dtype, layout)
+        g = images(rng, (*shape[:2], *size), dtype, layout)
+        weight = rng.standard_normal((shape[1], 1, *kernel)).astype(dtype)
+        how = {"stride": stride, "padding": padding, "dilation": dilation}
+        return lambda: (
+            depthwise.conv2d(x, weight, **how),
+            depthwise.conv2d_input(g, weight, size=shape[2:], **how),
+            depthwise.conv2d_weight(g, x, size=kernel, **how),
+        )
 
     return make
 
@@ -493,6 +514,26 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "conv padded beyond the image": (
         "col2im",
         spread((2, 3, 2, 2), 2, (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
+    ),
+    "depthwise 3x3": (
+        "depthwise",
+        each_channel((2, 20, 19, 18), (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
+    ),
+    "depthwise strided": (
+        "depthwise_input",
+        each_channel((3, 20, 21, 18), (3, 3), (2, 2), (1, 1), (1, 1), layout="channels last"),
+    ),
+    "depthwise dilated": (
+        "depthwise_weight",
+        each_channel((2, 24, 22, 21), (3, 3), (1, 1), (3, 1), (2, 3), layout="channels first"),
+    ),
+    "depthwise wide": (
+        "depthwise",
+        each_channel((2, 18, 18, 21), (5, 2), (2, 3), (0, 4), (1, 2), layout="cropped"),
+    ),
+    "depthwise padded beyond the image": (
+        "depthwise_input",
+        each_channel((64, 20, 2, 2), (3, 3), (1, 1), (4, 5), (1, 1), layout="channels last"),
     ),
     "conv of few channels": (
         "im2row",

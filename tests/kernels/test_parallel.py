@@ -12,7 +12,7 @@ import pytest
 
 import minidl
 from minidl import threads
-from minidl.kernels import attention, conv, parallel, pool, rows, selection
+from minidl.kernels import attention, conv, depthwise, parallel, pool, rows, selection
 from minidl.kernels.parallel import Split
 
 
@@ -74,12 +74,23 @@ def _attended(joint: np.ndarray) -> list[np.ndarray]:
     return [weights, found, attention.by_joint(found, joint, weights, **how), soft, back]
 
 
+def _each_channel() -> list[np.ndarray]:
+    x, weight = images(10, 6, 12, 12), images(6, 1, 3, 3)
+    made = depthwise.conv2d(x, weight, **STEP)
+    return [
+        made,
+        depthwise.conv2d_input(made, weight, size=(12, 12), **STEP),
+        depthwise.conv2d_weight(made, x, size=(3, 3), **STEP),
+    ]
+
+
 CASES = {
     "patches": lambda: _convolved(5, 4, 3, STEP),
     "patches, stride 2": lambda: _convolved(16, 8, 3, TWO),
     "few channels": lambda: _convolved(1, 8, 3, STEP),
     "one channel": lambda: _convolved(1, 16, 3, STEP),
     "pixels": lambda: _convolved(6, 4, 1, STEP | {"padding": (0, 0)}),
+    "depthwise": _each_channel,
     "Winograd": lambda: _convolved(8, 16, 3, STEP),
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
     "layer norm": lambda: _normalized(images(1100, 40)),
@@ -87,7 +98,7 @@ CASES = {
 }
 
 #: What is split in its compiled version alone.
-COMPILED = ("pooling", "layer norm")
+COMPILED = ("pooling", "depthwise", "layer norm")
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "compiled"])

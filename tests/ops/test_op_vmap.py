@@ -193,6 +193,7 @@ ONE_BY_ONE = {
     "_channel_sum": "over the batch of one example, beside `_conv2d_weight`",
     "_conv2d_weight": "the examples' kernels have no common axis to fold into",
     "_course": "a recurrence is run step by step, for one batch",
+    "_depthwise_weight": "as `_conv2d_weight`",
     "_gates": "reads the course of one batch",
     "_moments": "of a batch: those of one example",
     "_outputs": "reads the course of one batch",

@@ -23,6 +23,8 @@ def convolutions(rng: Rng) -> Iterator[Sample]:
     yield call(grid(rng, 2, 3, 3), grid(rng, 2, 2, 2, 2), grid(rng, 2))
     yield call(grid(rng, 2, 4, 3, 3), grid(rng, 2, 2, 2, 2), grid(rng, 2), groups=2)
     yield call(grid(rng, 1, 2, 4, 4), grid(rng, 4, 1, 2, 2), None, 2, 1, 1, 2)
+    yield call(grid(rng, 2, 3, 4, 3), grid(rng, 3, 1, 3, 3), grid(rng, 3), 1, 1, 1, 3)
+    yield call(grid(rng, 1, 2, 5, 5), grid(rng, 2, 1, 2, 3), None, (2, 1), (1, 2), (1, 2), 2)
 
 
 def lines(rng: Rng) -> Iterator[Sample]:
