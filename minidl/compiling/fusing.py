@@ -16,7 +16,7 @@ import numpy as np
 from minidl.compiling.recording import Instruction, Ref, Slot, read_by
 from minidl.kernels.affine import add_relu, add_turned
 from minidl.kernels.conv import conv2d
-from minidl.kernels.norm import batch_norm
+from minidl.kernels.norm import batch_norm, scaled
 from minidl.kernels.pool import unpool
 from minidl.kernels.rectifying import relu, relu_gradient
 
@@ -60,6 +60,8 @@ def _both(first: Instruction, second: Instruction, slots: Sequence[Slot]) -> Ins
         return _with(first, second, "conv2d_relu", rectify=True)
     if first.function is batch_norm:
         return _with(first, second, "batch_norm_relu", rectify=True)
+    if first.function is scaled:
+        return _with(first, second, "scale_channels_relu", rectify=True)
     if first.kwargs:
         return None
     if first.function is add_turned:

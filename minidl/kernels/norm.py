@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection
+from minidl.kernels import memory, parallel, selection
 
 #: Bytes of images at a time: with a result and a scratch array a third of an L2 cache.
 BLOCK_BYTES = 1 << 18
@@ -92,14 +92,27 @@ def batch_norm(
 
     ``rectify`` makes it what ReLU makes of that.
     """
-    rows, scale = _rows(x), _scale(moments, weight, eps)
-    shift = np.zeros_like(scale) if bias is None else bias.astype(scale.dtype, copy=False)
+    scale = _scale(moments, weight, eps)
+    shift = None if bias is None else bias.astype(scale.dtype, copy=False)
+    return scaled(x, moments[0], scale, shift, rectify=rectify)
+
+
+def scaled(
+    x: Array, mean: Array, scale: Array, shift: Array | None, *, rectify: bool = False
+) -> Array:
+    """Return ``(x - mean) · scale + shift``, each of a channel; ``rectify`` as in `batch_norm`."""
+    rows = _rows(x)
+    shift = np.zeros_like(scale) if shift is None else shift
     out = memory.empty(rows.shape, rows.dtype)
     if (fast := _compiled(rows, out)) is not None:
-        fast.scale_channels(rows, moments[0], scale, shift, rectify, out)
+        parallel.over(
+            len(rows),
+            2 * rows.size,
+            lambda part: fast.scale_channels(rows[part], mean, scale, shift, rectify, out[part]),
+        )
         return _shaped(out, x)
     for block in _blocks(rows):
-        np.subtract(rows[block], moments[0], out=out[block])
+        np.subtract(rows[block], mean, out=out[block])
         out[block] *= scale
         out[block] += shift
         if rectify:

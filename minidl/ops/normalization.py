@@ -15,6 +15,7 @@ from minidl.autograd.primitive import Array, Examples, Primitive, bottom, consta
 from minidl.kernels import norm as kernel
 from minidl.kernels import rows
 from minidl.ops.batching import along
+from minidl.ops.channels import scale_channels
 from minidl.ops.elementwise import rsqrt, sqrt, square
 from minidl.ops.joining import stack
 from minidl.ops.lengths import vector_norm
@@ -65,7 +66,6 @@ def batch_norm(
     shape = shape_of(x)
     if len(shape) < 2:
         raise ValueError(f"batch_norm: an input of shape (N, C, …) is wanted, got {shape}")
-    channel = (1, shape[1], *(1,) * (len(shape) - 2))
     tensors = {"running_mean": running_mean, "running_var": running_var}
     for name, value in {"weight": weight, "bias": bias, **tensors}.items():
         if value is not None and shape_of(value) != (shape[1],):
@@ -87,10 +87,8 @@ def batch_norm(
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are wanted outside of training")
     scale = rsqrt(running_var + eps)
-    out = (x - reshape(running_mean, channel)) * reshape(
-        scale if weight is None else weight * scale, channel
-    )
-    return out if bias is None else out + reshape(bias, channel)
+    scale = scale if weight is None else weight * scale
+    return scale_channels(x, running_mean, scale, bias)
 
 
 def _composed(x: Any, weight: Any, bias: Any, _moments: Any, *, eps: float) -> Any:

@@ -42,7 +42,26 @@ def normalized(rng: np.random.Generator) -> nn.Module:
     )  # fmt: skip
 
 
-NAMES = ("conv2d_relu", "max_unpool2d_relu", "batch_norm_relu")
+class Still(nn.BatchNorm2d):
+    """Batch norm by statistics that stay, whatever the mode."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Stay as it is in evaluation."""
+        return super().train(False)
+
+
+def evaluated(rng: np.random.Generator) -> nn.Module:
+    """Batch norm as in evaluation, with and without a bias."""
+    still = [Still(8), Still(8, bias=False)]
+    for layer in still:
+        layer.train()
+        layer.running_mean.value[:] = rng.standard_normal(8)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1, rng=rng), still[0], nn.ReLU(), still[1], nn.AvgPool2d(2)
+    )
+
+
+NAMES = ("conv2d_relu", "max_unpool2d_relu", "batch_norm_relu", "scale_channels_relu")
 
 
 @pytest.mark.parametrize("mode", ["numpy", "compiled"])
@@ -52,9 +71,10 @@ NAMES = ("conv2d_relu", "max_unpool2d_relu", "batch_norm_relu")
         (plain(2, 2), ["conv2d_relu", "max_unpool2d_relu"]),
         (plain(3, 2), ["conv2d_relu", "max_unpool2d_relu"]),  # windows that overlap
         (normalized, ["batch_norm_relu"]),
+        (evaluated, ["scale_channels_relu"]),
         (Branching, []),
     ],
-    ids=["windows side by side", "windows that overlap", "normalized", "read twice"],
+    ids=["windows side by side", "windows that overlap", "normalized", "evaluated", "read twice"],
 )
 def test_the_bits_are_those_of_both(
     make: Callable[[np.random.Generator], nn.Module], fused: list[str], mode: str

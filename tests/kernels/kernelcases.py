@@ -313,6 +313,7 @@ def batch_norm(shape: Any, layout: str, *, affine: bool = True) -> Case:
                 found,
                 norm.batch_norm(*given, **how),
                 norm.batch_norm(*given, **how, rectify=True),
+                norm.scaled(x, found[0], found[1], bias),
                 norm.by_input(g, *given, **how),
                 norm.by_weight(g, *given, **how),
                 norm.by_bias(g, *given, **how),

@@ -12,7 +12,7 @@ import pytest
 
 import minidl
 from minidl import threads
-from minidl.kernels import attention, conv, depthwise, parallel, pool, rows, selection
+from minidl.kernels import attention, conv, depthwise, norm, parallel, pool, rows, selection
 from minidl.kernels.parallel import Split
 
 
@@ -95,10 +95,11 @@ CASES = {
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
     "layer norm": lambda: _normalized(images(1100, 40)),
     "attention": lambda: _attended(images(21, 40, 24)),
+    "channels": lambda: [norm.scaled(images(9, 6, 5, 7), *images(2, 6), None, rectify=True)],
 }
 
 #: What is split in its compiled version alone.
-COMPILED = ("pooling", "depthwise", "layer norm")
+COMPILED = ("pooling", "depthwise", "layer norm", "channels")
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "compiled"])

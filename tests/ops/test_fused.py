@@ -11,7 +11,7 @@ import minidl
 from minidl import nn
 from minidl.autograd.check import gradcheck, gradgradcheck
 from minidl.autograd.primitive import Primitive
-from minidl.ops import activation, attention, gates, normalization
+from minidl.ops import activation, attention, channels, gates, normalization
 
 RNG = np.random.default_rng(5)
 
@@ -41,6 +41,9 @@ def layer_norm(x: np.ndarray, *shape: int, eps: float) -> Any:
     return normalization._layer_norm, (x, draw(*shape), draw(*shape)), (moments,), how
 
 
+FUSED["scale_channels"] = (
+    channels._scaled, (draw(3, 2, 2, 3), draw(2), draw(2), draw(2)), (), {}
+)  # fmt: skip
 FUSED["layer_norm"] = layer_norm(draw(2, 3, 4), 4, eps=1e-5)
 FUSED["layer_norm of two axes"] = layer_norm(draw(2, 3, 2), 3, 2, eps=1e-3)
 FUSED["layer_norm of long rows"] = layer_norm(draw(2, 37), 37, eps=1e-5)
