@@ -28,6 +28,7 @@ from minidl.kernels import (
     resampling,
     rows,
     special,
+    summing,
     winograd,
 )
 
@@ -381,6 +382,23 @@ def attended(count: int, length: int, width: int, heads: int) -> Case:
     return make
 
 
+def summed(shape: tuple[int, ...], over: int) -> Case:
+    """The sum over the first axes, with a place for it and without."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = rng.standard_normal(shape).astype(dtype)
+        x[0] = x.T[0] = -0.0
+        how: dict[str, Any] = {"dim": tuple(range(over)), "keepdim": False}
+
+        def call() -> tuple[np.ndarray, ...]:
+            place = np.empty(shape[over:], dtype)
+            return summing.total(x, **how), summing.total(x, **how, out=place)
+
+        return call
+
+    return make
+
+
 def bell(shape: Any, layout: str) -> Case:
     """The error function and GELU with its gradient, far out too."""
 
@@ -610,6 +628,9 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "softmax": ("weigh_rows", softmax((2, 3, 5, 7))),
     "softmax of odd rows": ("below_top", softmax((5, 6), odd=True)),
     "softmax of one": ("divide_rows", softmax((4, 1))),
+    "sum of rows": ("channel_sums", summed((3001, 13), 1)),
+    "sum of pairs": ("channel_sums", summed((5000, 2), 1)),
+    "sum over two axes": ("channel_sums", summed((7, 30, 5, 3), 2)),
     "softmax of long rows": ("divide_rows", softmax((300, 147))),
     "attention": ("weigh_rows", attended(3, 7, 10, 2)),
     "attention of many": ("below_top", attended(37, 65, 8, 4)),
@@ -678,6 +699,8 @@ LEFT: dict[str, tuple[str, Case]] = {
         "im2col",
         convolved((2, 3, 9, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), layout="channels last"),
     ),
+    "sum of one row": ("channel_sums", summed((1, 13), 1)),
+    "sum of numbers": ("channel_sums", summed((3001, 1), 1)),
     "relu cropped": ("relu", rectified((3, 5, 4, 7), "cropped", here=False)),
     "cross-entropy of no rows": ("entropy_top", entropy_of((0, 4))),
     "conv of some pixels": (

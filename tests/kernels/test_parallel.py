@@ -12,7 +12,7 @@ import pytest
 
 import minidl
 from minidl import threads
-from minidl.kernels import attention, conv, depthwise, norm, parallel, pool, rows, selection
+from minidl.kernels import attention, conv, depthwise, gelu, norm, parallel, pool, rows, selection
 from minidl.kernels.parallel import Split
 
 
@@ -94,12 +94,13 @@ CASES = {
     "Winograd": lambda: _convolved(8, 16, 3, STEP),
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
     "layer norm": lambda: _normalized(images(1100, 40)),
+    "GELU": lambda: [gelu.gelu(images(9, 70)), gelu.gelu_gradient(images(9, 70), images(9, 70))],
     "attention": lambda: _attended(images(21, 40, 24)),
     "channels": lambda: [norm.scaled(images(9, 6, 5, 7), *images(2, 6), None, rectify=True)],
 }
 
 #: What is split in its compiled version alone.
-COMPILED = ("pooling", "depthwise", "layer norm", "channels")
+COMPILED = ("pooling", "depthwise", "layer norm", "channels", "GELU")
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "compiled"])
