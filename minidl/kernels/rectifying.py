@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd.arrays import others
 from minidl.autograd.primitive import Array
-from minidl.kernels import memory, selection
+from minidl.kernels import memory, parallel, selection
 from minidl.kernels.masking import masked
 
 
@@ -24,10 +25,10 @@ def relu(x: Any, out: Array | None = None) -> Array:
         return found
     source = laid[0]
     if out is x:
-        fast.relu_here(source.reshape(-1))
+        _split(fast.relu_here, source)
         return out
     target = memory.empty(source.shape, source.dtype) if out is None else laid[1]
-    fast.relu(source.reshape(-1), target.reshape(-1))
+    _split(fast.relu, source, target)
     return _shaped(target, x) if out is None else out
 
 
@@ -36,13 +37,22 @@ def relu_gradient(grad: Any, top: Any, out: Array | None = None) -> Array:
     laid = _alike(grad, top, out)
     if laid is None or (fast := selection.compiled(*laid)) is None:
         return masked(grad, top > 0, out)
-    source, gates = laid[0].reshape(-1), laid[1].reshape(-1)
+    source, gates = laid[:2]
     if out is grad:
-        fast.relu_gradient_here(source, gates)
+        _split(fast.relu_gradient_here, source, gates)
         return out
     target = memory.empty(laid[0].shape, laid[0].dtype) if out is None else laid[2]
-    fast.relu_gradient(source, gates, target.reshape(-1))
+    _split(fast.relu_gradient, source, gates, target)
     return _shaped(target, grad) if out is None else out
+
+
+def _split(kernel: Callable[..., None], *arrays: Array) -> None:
+    """Call ``kernel`` on arrays made 1-d, in parts where there is enough for threads."""
+    flat = [array.reshape(-1) for array in arrays]
+    if flat[0].size < parallel.WORTHWHILE:
+        kernel(*flat)
+        return
+    parallel.over(flat[0].size, flat[0].size, lambda part: kernel(*(array[part] for array in flat)))
 
 
 def _alike(*arrays: Any) -> list[Array] | None:

@@ -12,7 +12,18 @@ import pytest
 
 import minidl
 from minidl import threads
-from minidl.kernels import attention, conv, depthwise, gelu, norm, parallel, pool, rows, selection
+from minidl.kernels import (
+    attention,
+    conv,
+    depthwise,
+    gelu,
+    norm,
+    parallel,
+    pool,
+    rectifying,
+    rows,
+    selection,
+)
 from minidl.kernels.parallel import Split
 
 
@@ -65,6 +76,12 @@ def _normalized(x: np.ndarray) -> list[np.ndarray]:
     return [given[-1], rows.layer_norm(*given, **how), *back]
 
 
+def _rectified(x: np.ndarray) -> list[np.ndarray]:
+    top, here, back = rectifying.relu(x), x.copy(), x.copy()
+    made = [rectifying.relu(here, here), rectifying.relu_gradient(back, top, back)]
+    return [top, rectifying.relu_gradient(x, top), *made]
+
+
 def _attended(joint: np.ndarray) -> list[np.ndarray]:
     how: dict[str, Any] = {"heads": 2, "scale": 0.3}
     weights = attention.probabilities(joint, **how)
@@ -95,12 +112,13 @@ CASES = {
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
     "layer norm": lambda: _normalized(images(1100, 40)),
     "GELU": lambda: [gelu.gelu(images(9, 70)), gelu.gelu_gradient(images(9, 70), images(9, 70))],
+    "ReLU": lambda: _rectified(images(7, 5, 4, 9)),
     "attention": lambda: _attended(images(21, 40, 24)),
     "channels": lambda: [norm.scaled(images(9, 6, 5, 7), *images(2, 6), None, rectify=True)],
 }
 
 #: What is split in its compiled version alone.
-COMPILED = ("pooling", "depthwise", "layer norm", "channels", "GELU")
+COMPILED = ("pooling", "depthwise", "layer norm", "channels", "GELU", "ReLU")
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "compiled"])
