@@ -52,11 +52,17 @@ UFUNCS: dict[Callable[..., Any], np.ufunc] = {
     operator.invert: np.invert,
 }
 
+
+def room(shape: tuple[int, ...], dtype: Any, out: Array | None = None) -> Array:
+    """Return memory for a result that a loop of the program writes (`minidl.compiling.chains`)."""
+    return np.empty(shape, dtype) if out is None else out
+
+
 #: Kernels that work element by element and take ``out``, as ufuncs do.
 ELEMENTWISE: tuple[Callable[..., Any], ...] = (masked, relu, relu_gradient, add_relu)
 
 #: Other kernels that take ``out``.
-WRITING: tuple[Callable[..., Any], ...] = (*ELEMENTWISE, add_turned, total)
+WRITING: tuple[Callable[..., Any], ...] = (*ELEMENTWISE, add_turned, total, room)
 
 #: Effects that keep none of the arrays they are given.
 KEEP_NOTHING = {"Leaf.accumulate", "move", "GradientSum.start", "GradientSum.progress"}
@@ -141,7 +147,7 @@ def plan(instructions: Sequence[Instruction], slots: Sequence[Slot], returned: s
         function = writer(instruction)
         if not fresh or function is None or slot.scalar or position in made.gradients:
             continue
-        if _bytes(slot) < SMALLEST or not _dense(slot):
+        if (_bytes(slot) < SMALLEST and function is not room) or not dense(slot):
             continue
         place = None
         if _elementwise(function):
@@ -178,7 +184,7 @@ def _lend(
         strides = (
             tuple(np.empty((0,) * len(shape), dtype).strides)
             if not shape
-            else _contiguous(shape, dtype)
+            else contiguous(shape, dtype)
         )
         place = Place(shape, dtype, strides, position, until)
         made.places.append(place)
@@ -188,7 +194,8 @@ def _lend(
     made.lent[position] = lent
 
 
-def _contiguous(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+def contiguous(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Return the strides of an array whose elements lie in order, without gaps."""
     strides, step = [], dtype.itemsize
     for length in reversed(shape):
         strides.append(step)
@@ -200,7 +207,7 @@ def _bytes(slot: Slot) -> int:
     return math.prod(slot.shape) * slot.dtype.itemsize
 
 
-def _dense(slot: Slot) -> bool:
+def dense(slot: Slot) -> bool:
     """Whether the elements lie without gaps, in whatever order of the axes."""
     step = slot.dtype.itemsize
     for stride, length in sorted(zip(slot.strides, slot.shape, strict=True)):

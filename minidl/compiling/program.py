@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import Any
 
 from minidl.autograd.primitive import Array, box, clock
@@ -21,6 +22,10 @@ from minidl.compiling.recording import Instruction, Noted, Recording, Ref, read_
 from minidl.compiling.simplifying import simplified
 from minidl.compiling.traced import BINARY, draw
 from minidl.compiling.writing import MISSED, Writing
+from minidl.kernels.selection import running
+
+#: Replays after which a program's elementwise instructions are made loops of its own.
+REPLAYS = 200
 
 
 class Unplayable(Exception):  # noqa: N818 - a finding, told to the user in a warning
@@ -51,15 +56,24 @@ class Program:
         self.instructions = instructions = fused(shorter, self.slots, returned)
         #: How often the program is still to be compared with an eager step.
         self.unchecked = 0
-        self.plan = plan(instructions, self.slots, returned)
-        writing = Writing(instructions, self.slots, [ref.slot for ref in self.returned], self.plan)
-        self.source = writing.source
-        self._make = writing.make()
-        #: Replays that nobody is running, each with memory of its own: one a thread.
-        self._idle: list[Callable[..., Any]] = []
+        #: Replays until chains are looked for.
+        self.untried = REPLAYS
         self.states = [
             (slot.tensor, slot.array, slot.trace) for slot in self.slots if slot.kind == "state"
         ]
+        self._swapping = Lock()
+        self._write(instructions)
+
+    def _write(self, instructions: list[Instruction]) -> None:
+        """Plan the memory of instructions and write them out."""
+        returned = [ref.slot for ref in self.returned]
+        made = plan(instructions, self.slots, set(returned))
+        writing = Writing(instructions, self.slots, returned, made)
+        with self._swapping:  # other threads may be replaying what there was
+            self.instructions, self.plan, self.source = instructions, made, writing.source
+            self._make = writing.make()
+            #: Replays that nobody is running, each with memory of its own: one a thread.
+            self._idle: list[Callable[..., Any]] = []
         self.leaves: list[tuple[Leaf, Array | None]] = [
             (leaf, self.plan.settled.get(position, leaf.buffer))
             for position, instruction in enumerate(instructions)
@@ -80,6 +94,20 @@ class Program:
         ours = all(i.function.__module__.partition(".")[0] == "minidl" for i in effects)
         return ours and not fresh and not any(map(speaks, self.instructions))
 
+    def _chain(self) -> None:
+        """Put loops in place of runs of elementwise instructions, if kernels are compiled by now.
+
+        It takes time, and so it is done for programs that are replayed often.
+        """
+        if not running():
+            self.untried = REPLAYS
+            return
+        from minidl.compiling.chains import chained
+
+        found = chained(self.instructions, self.slots, [ref.slot for ref in self.returned])
+        if found is not None:
+            self._write(found)
+
     # ---- running -----------------------------------------------------------------------------
 
     def fits(self) -> bool:
@@ -94,14 +122,19 @@ class Program:
 
     def run(self, inputs: list[Array]) -> Any:
         """Replay the step; return what it returns, or `MISSED`."""
+        self.untried -= 1
+        if not self.untried:
+            self._chain()
+        idle = self._idle
         try:
-            replay = self._idle.pop()
+            replay = idle.pop()
         except IndexError:
-            replay = self._make(*self.plan.arena())
+            with self._swapping:
+                idle, replay = self._idle, self._make(*self.plan.arena())
         try:
             values = replay(*inputs)
         finally:
-            self._idle.append(replay)
+            idle.append(replay)
         if values is MISSED:
             return MISSED
         if isinstance(self.result, Ref):  # one array, as most steps and models return

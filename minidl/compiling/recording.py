@@ -76,6 +76,8 @@ class Instruction:
     #: Arrays that a kernel asked for: shape, dtype, and whether it is the memory of the result.
     taken: list[tuple[tuple[int, ...], np.dtype[Any], bool]] = field(default_factory=list)
     primitive: Primitive | None = None
+    #: What a reader of the program is told of it.
+    shown: str = ""
 
 
 @dataclass

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.primitive import Array, Primitive
-from minidl.compiling.plan import UFUNCS
+from minidl.compiling.plan import UFUNCS, dense
 from minidl.compiling.recording import Instruction, Ref, Slot, read_by, rebuilt
 from minidl.compiling.traced import METHODS
 from minidl.kernels.affine import add_relu
@@ -93,6 +94,10 @@ class _Pass:
         self.instructions, self.slots, self.returned = instructions, slots, set(returned)
         self.instead: dict[int, int] = {}
         self.known: dict[Any, int] = {}
+        self.kept: list[Instruction] = []
+        self.makers: dict[int, Instruction] = {}
+        self.reads = Counter(slot for one in instructions for slot in read_by(one))
+        self.reads.update(returned)
         #: Memory that the program's caller sees, and what others than pure instructions see.
         self.given = {slots[number].root for number in returned}
         self.touched: set[int] = set()
@@ -104,7 +109,7 @@ class _Pass:
 
     def run(self) -> list[Instruction]:
         """Return what is left to do."""
-        kept = []
+        kept = self.kept
         for instruction in self.instructions:
             instruction = self._with_places(instruction)
             if instruction.out is None or not pure(instruction) or self._reads_touched(instruction):
@@ -115,6 +120,8 @@ class _Pass:
             shorter = self._shorter(instruction)
             if shorter is not None:
                 kept.append(shorter)
+                if shorter.out is not None:
+                    self.makers[shorter.out] = shorter
         return kept
 
     def _reads_touched(self, instruction: Instruction) -> bool:
@@ -157,12 +164,46 @@ class _Pass:
         if before != instruction.out and self._can_stand_for(instruction.out, before):
             self._put(instruction.out, before)
             return None
+        if (both := self._added_at(instruction)) is not None:
+            return both
         if _power(instruction, out) == 2 and _exact(instruction.function, 2, out.dtype):
             return replace(
                 instruction, function=np.square, args=instruction.args[:1], name="square",
                 primitive=None, taken=[],
             )  # fmt: skip
         return instruction
+
+    def _added_at(self, instruction: Instruction) -> Instruction | None:
+        """Return the sum of two arrays put among zeros at one place, as their sum put there."""
+        if UFUNCS.get(instruction.function) is not np.add and instruction.function is not np.add:
+            return None
+        makers = [self.makers.get(a.slot) for a in instruction.args if isinstance(a, Ref)]
+        one, two = makers if len(makers) == 2 else (None, None)
+        if one is None or two is None or instruction.kwargs or instruction.as_array:
+            return None
+        alike = one.primitive is two.primitive is indexing._index_add and (
+            len(one.args) == len(two.args) == 1 and _key(one.kwargs) == _key(two.kwargs)
+        )
+        # Another reader of either would have them computed all the same.
+        if not alike or self.reads[one.out or 0] > 1 or self.reads[two.out or 0] > 1:
+            return None
+        first, second = (self.slots[maker.args[0].slot] for maker in (one, two))
+        whole = self.slots[instruction.out]  # type: ignore[index]
+        kinds = {(s.dtype, s.shape, s.strides, s.scalar) for s in (first, second)}
+        if (
+            len(kinds) > 1
+            or first.scalar
+            or not dense(first)
+            or first.dtype != whole.dtype
+            or not first.shape
+        ):
+            return None
+        root = max(slot.root for slot in self.slots) + 1
+        self.slots.append(replace(first, kind="result", array=None, own=False, root=root))
+        number = len(self.slots) - 1
+        args = (one.args[0], two.args[0])
+        self.kept.append(replace(instruction, args=args, out=number))
+        return replace(one, args=(Ref(number),), out=instruction.out)
 
     def _can_stand_for(self, out: int, other: int) -> bool:
         """Whether nobody can tell two results that have the same bits apart."""

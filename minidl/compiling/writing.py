@@ -16,7 +16,7 @@ import numpy as np
 
 from minidl.autograd.primitive import Array, box
 from minidl.autograd.reverse import EAGER, Leaf
-from minidl.compiling.plan import Plan, writer
+from minidl.compiling.plan import Plan, room, writer
 from minidl.compiling.recording import Instruction, Ref, Slot, read_by
 from minidl.kernels.memory import lend
 
@@ -106,6 +106,8 @@ class Writing:
                 into = self._bind(plan.gradients[position], "g")
             else:
                 into = self._places[id(plan.into[position])]
+            if function is room:
+                return into
             return f"{self._bind(function, function.__name__)}({', '.join([*args, f'out={into}'])})"
         called = self._bind(instruction.function, name)
         if position in plan.lent:
@@ -158,7 +160,8 @@ class Writing:
                     f"{instruction.wanted}: return _missed"
                 )
             elif instruction.out is None:
-                yield f"        {self._call(position, instruction)}"
+                shown = f"  # {instruction.shown}" if instruction.shown else ""
+                yield f"        {self._call(position, instruction)}{shown}"
             else:
                 yield f"        {self._assignment(position)}"
             gone = [

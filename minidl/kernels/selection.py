@@ -105,6 +105,14 @@ def compiled(*arrays: Array, small: bool = False) -> ModuleType | None:
     return module if fits else None
 
 
+def running() -> bool:
+    """Whether compiled kernels run here by now, so that kernels for one program may be made."""
+    mode = _override.get() or _from_environment()
+    if mode == "numpy" or (mode == "auto" and Work.elements < ENOUGH):
+        return False
+    return _load() is not None
+
+
 def possible() -> bool:
     """Whether compiled kernels run here, if not at once then after more work.
 

@@ -14,6 +14,7 @@ import minidl
 from minidl import nn, optim
 from minidl.compiling import Compiled
 from minidl.compiling.plan import Place, Plan
+from minidl.compiling.program import REPLAYS
 
 
 def cnn() -> nn.Module:
@@ -98,7 +99,7 @@ def test_a_thousand_replays_leave_nothing_behind() -> None:
         return loss
 
     compiled = minidl.compile(step, strict=True)
-    for _ in range(20):
+    for _ in range(REPLAYS + 20):  # by then it has looked for chains, which may load numba
         compiled()
     gc.collect()
     tracemalloc.start()
