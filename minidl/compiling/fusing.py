@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from minidl.compiling.first_layer import with_places
 from minidl.compiling.recording import Instruction, Ref, Slot, read_by
 from minidl.kernels.affine import add_relu, add_turned
 from minidl.kernels.conv import conv2d
@@ -22,7 +23,7 @@ from minidl.kernels.rectifying import relu, relu_gradient
 
 
 def fused(
-    instructions: Sequence[Instruction], slots: Sequence[Slot], returned: Collection[int]
+    instructions: Sequence[Instruction], slots: list[Slot], returned: Collection[int]
 ) -> list[Instruction]:
     """Put one instruction in the stead of two where there is a kernel for both."""
     readers: Counter[int | None] = Counter(slot for one in instructions for slot in read_by(one))
@@ -36,7 +37,7 @@ def fused(
                 found[-1] = both
                 continue
         found.append(instruction)
-    return found
+    return with_places(found, slots, returned)
 
 
 def _follows(instruction: Instruction, before: Instruction) -> bool:

@@ -51,13 +51,13 @@ from minidl.kernels.compiled_steps import (
     relu_here,
     turn,
 )
-from minidl.kernels.compiled_windows import avg_pool2d, avg_spread
+from minidl.kernels.compiled_windows import avg_pool2d, avg_spread, pool_places, spread_places
 from minidl.kernels.compiled_winograd import gather_tiles, spread_gradients, spread_tiles
 from minidl.kernels.jit import _made, announcer, compiled_so_far, kernel, never_called
 
 __all__ = ["_made", "announcer", "compiled_so_far", "never_called"]
 __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "relu"]
-__all__ += ["direct_conv", "direct_weight"]
+__all__ += ["direct_conv", "direct_weight", "pool_places", "spread_places"]
 __all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tanh"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
 __all__ += ["below_top", "divide_rows", "erf", "gelu", "gelu_gradient"]
@@ -76,13 +76,22 @@ def max_pool2d(images: Array, out: Array, size: Pair, stride: Pair) -> None:
         for y in range(height):
             for x in range(width):
                 top, left = y * stride[0], x * stride[1]
+                if (size[0] == 2) & (size[1] == 2):
+                    for c in range(channels):
+                        best, value = images[n, top, left, c], images[n, top, left + 1, c]
+                        best = value if (value > best) | (value != value) else best  # NaN wins
+                        value = images[n, top + 1, left, c]
+                        best = value if (value > best) | (value != value) else best
+                        value = images[n, top + 1, left + 1, c]
+                        out[n, y, x, c] = value if (value > best) | (value != value) else best
+                    continue
                 for c in range(channels):
                     out[n, y, x, c] = images[n, top, left, c]
                 for i in range(size[0]):
                     for j in range(size[1]):
                         for c in range(channels):
                             best, value = out[n, y, x, c], images[n, top + i, left + j, c]
-                            wins = (value > best) | (value != value)  # NaN wins
+                            wins = (value > best) | (value != value)
                             out[n, y, x, c] = value if wins else best
 
 

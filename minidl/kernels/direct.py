@@ -28,14 +28,15 @@ OUTPUTS = 16
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def pays(images: Array, other: Array, channels: Pair, kernel: Any, how: dict[str, Pair]) -> bool:
+def pays(images: Any, other: Any, channels: Pair, kernel: Any, how: dict[str, Pair]) -> bool:
     """Whether to convolve so: one channel, many outputs, 3x3 kernels that go step by step.
 
-    ``images (N, C, H, W)`` and ``other`` are what is multiplied, ``channels`` those in and out.
+    ``images (N, C, H, W)`` and ``other`` are what is multiplied, or what is known of such arrays;
+    ``channels`` those in and out.
     """
     if tuple(kernel) != (3, 3) or channels[0] != 1 or channels[1] % OUTPUTS:
         return False
-    if how["stride"] != (1, 1) or how["dilation"] != (1, 1) or not images.size:
+    if how["stride"] != (1, 1) or how["dilation"] != (1, 1) or 0 in images.shape:
         return False
     if images.dtype != other.dtype or images.dtype not in _DTYPES or type(images) in others:
         return False

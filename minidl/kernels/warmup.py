@@ -19,6 +19,7 @@ from minidl.kernels import (
     depthwise,
     direct,
     entropy,
+    first_layer,
     gelu,
     lstm,
     masking,
@@ -56,6 +57,9 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     top = pool.max_pool2d(x, **pooled)
     yield lambda: pool.max_pool2d(x, **pooled)
     yield lambda: pool.unpool(top, x, top, **pooled)
+    noted = first_layer.max_pool2d(x)
+    yield lambda: first_layer.max_pool2d(x)
+    yield lambda: first_layer.unpool(top, noted, image=x.shape)
     mean: dict[str, Any] = {**pooled, "count_include_pad": True}
     yield lambda: pool.avg_pool2d(x, **mean)
     yield lambda: pool.spread(top, image=(4, 4), **mean)

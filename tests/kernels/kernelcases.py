@@ -18,6 +18,7 @@ from minidl.kernels import (
     depthwise,
     direct,
     entropy,
+    first_layer,
     gelu,
     lstm,
     masking,
@@ -452,6 +453,24 @@ def directly(shape: Any, outputs: int, padding: tuple[int, int], *, layout: str)
     return make
 
 
+def noted(shape: Any) -> Case:
+    """Max pooling that notes where the maxima were, and its gradient."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, "channels last")
+        x[0, 0, 0, 0], x[0, 1, 1, 2] = np.nan, np.inf
+        g = pool.max_pool2d(images(rng, shape, dtype, "channels last"), **first_layer.WINDOWS)
+
+        def call() -> tuple[np.ndarray, ...]:
+            packed = first_layer.max_pool2d(x)
+            top = first_layer.maxima(packed, shape=g.shape)
+            return top, first_layer.unpool(g, packed, image=shape)
+
+        return call
+
+    return make
+
+
 def resampled(shape: Any, size: tuple[int, int]) -> Case:
     """Images read within and far beyond their border."""
 
@@ -481,6 +500,8 @@ COMPILED: dict[str, tuple[str, Case]] = {
         "max_pool2d",
         pooled((2, 3, 7, 9), (3, 3), (2, 1), (1, 0), layout="channels last"),
     ),
+    "pool noting places": ("spread_places", noted((3, 5, 8, 6))),
+    "pool noting places, with a margin": ("pool_places", noted((2, 33, 7, 5))),
     "average": (
         "avg_pool2d",
         averaged((3, 5, 8, 6), (2, 2), (2, 2), layout="channels last"),

@@ -16,6 +16,7 @@ from minidl.kernels import (
     attention,
     conv,
     depthwise,
+    first_layer,
     gelu,
     norm,
     parallel,
@@ -101,6 +102,12 @@ def _each_channel() -> list[np.ndarray]:
     ]
 
 
+def _noted(x: np.ndarray) -> list[np.ndarray]:
+    packed = first_layer.max_pool2d(x)
+    top = pool.max_pool2d(x, **TILES)
+    return [packed, first_layer.unpool(top, packed, image=x.shape)]
+
+
 CASES = {
     "patches": lambda: _convolved(5, 4, 3, STEP),
     "patches, stride 2": lambda: _convolved(16, 8, 3, TWO),
@@ -109,6 +116,9 @@ CASES = {
     "pixels": lambda: _convolved(6, 4, 1, STEP | {"padding": (0, 0)}),
     "depthwise": _each_channel,
     "Winograd": lambda: _convolved(8, 16, 3, STEP),
+    "pooling that notes places": lambda: _noted(
+        conv.channels_last(images(12, 6, 8, 8)).transpose(0, 3, 1, 2)
+    ),
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
     "layer norm": lambda: _normalized(images(1100, 40)),
     "GELU": lambda: [gelu.gelu(images(9, 70)), gelu.gelu_gradient(images(9, 70), images(9, 70))],
@@ -119,6 +129,7 @@ CASES = {
 
 #: What is split in its compiled version alone.
 COMPILED = ("pooling", "depthwise", "layer norm", "channels", "GELU", "ReLU")
+COMPILED += ("pooling that notes places",)
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "compiled"])
