@@ -23,6 +23,7 @@ import numpy as np
 from minidl.autograd.primitive import Array
 from minidl.kernels.compiled_depthwise import depthwise, depthwise_input, depthwise_weight
 from minidl.kernels.compiled_direct import direct_conv, direct_weight
+from minidl.kernels.compiled_resampling import resample_affine
 from minidl.kernels.compiled_rows import (
     below_top,
     divide_rows,
@@ -59,6 +60,7 @@ __all__ = ["_made", "announcer", "compiled_so_far", "never_called"]
 __all__ += ["add_relu", "add_relu_here", "entropy_gradient", "entropy_top", "relu"]
 __all__ += ["direct_conv", "direct_weight", "pool_places", "spread_places"]
 __all__ += ["lstm_back", "lstm_cell", "lstm_halved", "lstm_hidden", "lstm_of_tanh"]
+__all__ += ["resample_affine"]
 __all__ += ["relu_gradient", "relu_gradient_here", "relu_here", "turn"]
 __all__ += ["below_top", "divide_rows", "erf", "gelu", "gelu_gradient"]
 __all__ += ["row_moments", "rows_by_weight", "scale_rows", "scale_rows_back", "weigh_rows"]

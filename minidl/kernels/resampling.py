@@ -8,6 +8,33 @@ from minidl.autograd.primitive import Array
 from minidl.kernels import selection
 
 
+def resample_affine(images: Array, back: Array, start: Array) -> Array:
+    """Read each image where an affine map about its middle takes each pixel of the new one.
+
+    On the thread that it is on: beside a step, a prefetching thread must not take the threads that
+    the step's kernels share.
+
+    Parameters
+    ----------
+    images
+        ``(N, C, H, W)``.
+    back
+        ``(N, 2, 2)``, acting on ``(y, x)``: from the new image to the old one.
+    start
+        ``(N, 2)``: the pixel of the new image that is the middle of the old one.
+    """
+    h, w = images.shape[2:]
+    middle = np.array([(h - 1) / 2, (w - 1) / 2], back.dtype)
+    if (fast := selection.compiled(images, back, start)) is not None:
+        out, framed = np.empty(images.shape, images.dtype), np.zeros((h + 2, w + 2), images.dtype)
+        fast.resample_affine(images, back, start, middle, framed, out)
+        return out
+    dy = np.arange(h, dtype=back.dtype)[:, None] - start[:, 0, None, None]
+    dx = np.arange(w, dtype=back.dtype) - start[:, 1, None, None]
+    a, b, c, d = (back[:, i, j, None, None] for i in (0, 1) for j in (0, 1))
+    return resample(images, a * dy + b * dx + middle[0], c * dy + d * dx + middle[1])
+
+
 def resample(images: Array, y: Array, x: Array) -> Array:
     """Read each image at places between its pixels, bilinearly; 0 beyond its border.
 

@@ -118,6 +118,8 @@ def _calls(dtype: Any) -> Iterator[Callable[[], Any]]:
     )
     places = rng.random((2, 3, 3)).astype(dtype)
     yield lambda: resampling.resample(np.ascontiguousarray(x), places, places)
+    maps = np.ones((2, 2, 2), dtype), np.ones((2, 2), dtype)
+    yield lambda: resampling.resample_affine(np.ascontiguousarray(x), *maps)
     if dtype == np.float32:
         laid = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
         yield lambda: winograd.conv2d(laid, weight[:, :2], None, (1, 1), (4, 4))

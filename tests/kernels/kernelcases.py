@@ -485,6 +485,20 @@ def resampled(shape: Any, size: tuple[int, int]) -> Case:
     return make
 
 
+def mapped(shape: Any) -> Case:
+    """Images turned, cut and moved, some of them out of sight."""
+
+    def make(rng: np.random.Generator, dtype: Any) -> Call:
+        x = images(rng, shape, dtype, "channels first") - dtype(0.3)
+        back = rng.standard_normal((shape[0], 2, 2)).astype(dtype)
+        start = (rng.standard_normal((shape[0], 2)) * shape[2:]).astype(dtype)
+        back[0], start[0] = np.eye(2), 0.5 * (np.array(shape[2:]) - 1)
+        start[-1] = 1e6
+        return lambda: (resampling.resample_affine(x, back, start),)
+
+    return make
+
+
 #: What the compiled version is expected to take, and its name there.
 COMPILED: dict[str, tuple[str, Case]] = {
     "pool 2x2": ("unpool", pooled((3, 5, 8, 6), (2, 2), (2, 2), layout="channels last")),
@@ -658,6 +672,8 @@ COMPILED: dict[str, tuple[str, Case]] = {
     "attention to itself alone": ("divide_rows", attended(5, 1, 3, 3)),
     "resampled": ("resample", resampled((5, 3, 9, 7), (6, 11))),
     "resampled, one channel": ("resample", resampled((40, 1, 28, 28), (28, 28))),
+    "affine images": ("resample_affine", mapped((40, 1, 28, 28))),
+    "affine images of 3 channels": ("resample_affine", mapped((5, 3, 9, 7))),
     "masked channels last": ("masked", masked((3, 5, 4, 7), "channels last")),
     "masked channels first": ("masked", masked((3, 5, 4, 7), "channels first")),
     "masked of nothing": ("masked", masked((0, 5, 4, 7), "channels last")),

@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl.arguments import Count, Fraction, NonNegative, Positive, Size, checked
 from minidl.data.augment.base import Array, Augment
-from minidl.kernels.resampling import resample
+from minidl.kernels.resampling import resample, resample_affine
 
 
 def affine(images: Array, matrices: Array, shifts: Array) -> Array:
@@ -26,13 +26,8 @@ def affine(images: Array, matrices: Array, shifts: Array) -> Array:
     """
     h, w = images.shape[2:]
     middle = np.array([(h - 1) / 2, (w - 1) / 2], np.float32)
-    rows, columns = np.arange(h, dtype=np.float32), np.arange(w, dtype=np.float32)
     back = np.linalg.inv(matrices).astype(np.float32)
-    start = middle + shifts.astype(np.float32)
-    dy = rows[None, :, None] - start[:, 0, None, None]
-    dx = columns[None, None, :] - start[:, 1, None, None]
-    a, b, c, d = (back[:, i, j, None, None] for i in (0, 1) for j in (0, 1))
-    return resample(images, a * dy + b * dx + middle[0], c * dy + d * dx + middle[1])
+    return resample_affine(images, back, middle + shifts.astype(np.float32))
 
 
 class RandomAffine(Augment):
