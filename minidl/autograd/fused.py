@@ -24,6 +24,7 @@ def fused(
     composed: Composition,
     gradients: Sequence[Callable[..., Any] | None],
     *,
+    shared: Callable[..., Any] | None = None,
     batch: BatchRule | None = None,
 ) -> Primitive:
     """Declare a fused operation.
@@ -38,14 +39,22 @@ def fused(
     gradients
         For each argument ``(g, *args, **params)`` on ndarrays: its cotangent from that of the
         result. None for an argument without derivative.
+    shared
+        What all gradients want to know, ``(g, *args, **params)``: it calls an operation, whose
+        result is a constant, handed to each of them behind the arguments. A recorded step does it
+        once.
     """
     made = [
-        None if kernel is None else gradient(f"{name}_gradient", kernel, composed, i)
+        None
+        if kernel is None
+        else gradient(f"{name}_gradient", kernel, composed, i, more=shared is not None)
         for i, kernel in enumerate(gradients)
     ]
 
     def pulling(made: Primitive) -> Callable[..., Any]:
-        return lambda g, _out, *args, **params: made(g, *args, **params)
+        if shared is None:
+            return lambda g, _out, *args, **params: made(g, *args, **params)
+        return lambda g, _out, *args, **params: made(g, *args, shared(g, *args, **params), **params)
 
     def pushing(i: int) -> Callable[..., Any]:
         return lambda t, out, *args, **params: jvp(*_in_one(composed, i, args, params), (t,))[1]
@@ -72,10 +81,16 @@ def _in_one(
     return of_one, (args[i],)
 
 
-def gradient(name: str, kernel: Callable[..., Any], composed: Composition, i: int) -> Primitive:
-    """Make the gradient of argument ``i`` an operation, differentiated by the composition."""
+def gradient(
+    name: str, kernel: Callable[..., Any], composed: Composition, i: int, *, more: bool = False
+) -> Primitive:
+    """Make the gradient of argument ``i`` an operation, differentiated by the composition.
+
+    ``more`` says that the kernel is given what all gradients share, behind the arguments.
+    """
 
     def pulled(g: Any, *args: Any, **params: Any) -> Any:
+        args = args[:-1] if more else args
         of_one, chosen = _in_one(composed, i, args, params)
         return vjp(of_one, *chosen)[1](g)[0]
 

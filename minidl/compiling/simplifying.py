@@ -32,7 +32,7 @@ from minidl.kernels.affine import add_relu
 from minidl.kernels.masking import masked
 from minidl.kernels.rectifying import relu, relu_gradient
 from minidl.kernels.summing import total
-from minidl.ops import arithmetic, indexing
+from minidl.ops import arithmetic, indexing, normalization
 
 #: Functions that change none of their arguments and always give the same; so do ufuncs, and all
 #: operations of minidl.
@@ -48,6 +48,9 @@ _VIEWS: set[Any] = {
     *(operator.getitem, np.reshape, np.transpose, np.broadcast_to),
     *(np.ndarray.reshape, np.ndarray.transpose, np.ndarray.squeeze, np.ndarray.ravel),
 }
+
+#: Effects that change something of their own, and only read the arrays that they are given.
+READING: set[Any] = {normalization.move}
 
 #: Bytes of the largest constant that is computed ahead.
 LARGEST = 1 << 20
@@ -102,7 +105,8 @@ class _Pass:
         self.given = {slots[number].root for number in returned}
         self.touched: set[int] = set()
         for instruction in instructions:
-            if not pure(instruction) and instruction.kind != "condition":
+            looks = instruction.kind == "condition" or instruction.function in READING
+            if not (pure(instruction) or looks):
                 numbers = [n for n in (*read_by(instruction), instruction.out) if n is not None]
                 self.touched.update(slots[n].root for n in numbers if not slots[n].scalar)
         self.quiet = all(i.kind != "effect" for i in instructions)

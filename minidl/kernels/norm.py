@@ -8,7 +8,7 @@ NumPy's version takes a few images at a time, so that they stay in cache through
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +45,10 @@ def _compiled(rows: Array, *others: Array) -> ModuleType | None:
     return selection.compiled(rows, *others)
 
 
+def _split(rows: Array, work: Callable[[slice], None]) -> None:
+    parallel.over(len(rows), rows.size, work)
+
+
 def _over_images(sums: Array) -> Array:
     total: Array = np.add.reduce(sums, axis=0)
     return total
@@ -58,12 +62,12 @@ def moments(x: Array) -> Array:
     out = memory.empty((2, rows.shape[2]), x.dtype)
     fast = _compiled(rows, sums)
     if fast is not None:
-        fast.channel_sums(rows, sums)
+        _split(rows, lambda part: fast.channel_sums(rows[part], sums[part]))
     else:
         np.add.reduce(rows, axis=1, out=sums)
     np.divide(_over_images(sums), count, out=out[0])
     if fast is not None:
-        fast.channel_squares(rows, out[0], sums)
+        _split(rows, lambda part: fast.channel_squares(rows[part], out[0], sums[part]))
     else:
         for block in _blocks(rows):
             centered = rows[block] - out[0]
@@ -120,35 +124,54 @@ def scaled(
     return _shaped(out, x)
 
 
-def _sums(grad: Array, rows: Array, mean: Array) -> tuple[Array, Array]:
-    """Return Σ g and Σ g · (x - mean) of each channel."""
+def gradient_sums(grad: Array, x: Array, moments: Array) -> Array:
+    """Return Σ g and Σ g · (x - mean) of each channel, ``(2, C)``: what all gradients go by."""
+    g, rows = _rows(grad), _rows(x)
     sums = memory.empty((2, len(rows), rows.shape[2]), rows.dtype)
-    if (fast := _compiled(rows, grad, sums)) is not None:
-        fast.channel_products(grad, rows, mean, sums[0], sums[1])
+    if (fast := _compiled(rows, g, sums)) is not None:
+        _split(
+            rows,
+            lambda part: fast.channel_products(
+                g[part], rows[part], moments[0], sums[0, part], sums[1, part]
+            ),
+        )
     else:
-        np.add.reduce(grad, axis=1, out=sums[0])
+        np.add.reduce(g, axis=1, out=sums[0])
         for block in _blocks(rows):
-            centered = rows[block] - mean
-            centered *= grad[block]
+            centered = rows[block] - moments[0]
+            centered *= g[block]
             np.add.reduce(centered, axis=1, out=sums[1, block])
-    return _over_images(sums[0]), _over_images(sums[1])
+    return np.stack([_over_images(sums[0]), _over_images(sums[1])])
 
 
 def by_input(
-    grad: Array, x: Array, weight: Array | None, bias: Array | None, moments: Array, *, eps: float
+    grad: Array,
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    moments: Array,
+    sums: Array | None = None,
+    *,
+    eps: float,
 ) -> Array:
     """Return the cotangent of ``x``, on which the moments depend.
 
-    With c = x - mean and s = 1/√(var + eps): weight · s · (g - mean(g) - c s² mean(g c)).
+    With c = x - mean and s = 1/√(var + eps): weight · s · (g - mean(g) - c s² mean(g c)). ``sums``
+    are `gradient_sums`, here and in what follows.
     """
     rows, g = _rows(x), _rows(grad)
     count = rows.shape[0] * rows.shape[1]
-    along, across = _sums(g, rows, moments[0])
+    along, across = gradient_sums(grad, x, moments) if sums is None else sums
     level = (along / count).astype(x.dtype, copy=False)
     slope = (across / (count * (moments[1] + eps))).astype(x.dtype, copy=False)
     scale, out = _scale(moments, weight, eps), memory.empty(rows.shape, rows.dtype)
     if (fast := _compiled(rows, g, out)) is not None:
-        fast.normalized_back(g, rows, moments[0], level, slope, scale, out)
+        _split(
+            rows,
+            lambda part: fast.normalized_back(
+                g[part], rows[part], moments[0], level, slope, scale, out[part]
+            ),
+        )
         return _shaped(out, x)
     for block in _blocks(rows):
         part = rows[block] - moments[0]
@@ -160,16 +183,33 @@ def by_input(
 
 
 def by_weight(
-    grad: Array, x: Array, weight: Any, bias: Any, moments: Array, *, eps: float
+    grad: Array,
+    x: Array,
+    weight: Any,
+    bias: Any,
+    moments: Array,
+    sums: Array | None = None,
+    *,
+    eps: float,
 ) -> Array:
     """Return the cotangent of ``weight``: Σ g · (x - mean) / √(var + eps)."""
-    _, across = _sums(_rows(grad), _rows(x), moments[0])
-    return across / np.sqrt(moments[1] + eps)
+    found = gradient_sums(grad, x, moments) if sums is None else sums
+    across: Array = found[1] / np.sqrt(moments[1] + eps)
+    return across
 
 
-def by_bias(grad: Array, x: Array, weight: Any, bias: Any, moments: Array, *, eps: float) -> Array:
+def by_bias(
+    grad: Array,
+    x: Array,
+    weight: Any,
+    bias: Any,
+    moments: Array,
+    sums: Array | None = None,
+    *,
+    eps: float,
+) -> Array:
     """Return the cotangent of ``bias``: Σ g."""
-    return channel_sum(grad)
+    return channel_sum(grad) if sums is None else sums[0].copy()
 
 
 def channel_sum(x: Array) -> Array:
@@ -177,7 +217,7 @@ def channel_sum(x: Array) -> Array:
     rows = _rows(x)
     sums = memory.empty((len(rows), rows.shape[2]), rows.dtype)
     if (fast := _compiled(rows, sums)) is not None:
-        fast.channel_sums(rows, sums)
+        _split(rows, lambda part: fast.channel_sums(rows[part], sums[part]))
     else:
         np.add.reduce(rows, axis=1, out=sums)
     return _over_images(sums)

@@ -111,11 +111,22 @@ def _moments_composed(x: Any) -> Any:
 _moments: Primitive = primitive("batch_norm_moments", kernel.moments)
 _moments.composed = _moments.elsewhere = _moments_composed
 
+
+def _sums_composed(g: Any, x: Any, moments: Any) -> Any:
+    over, channel = (0, *range(2, x.ndim)), (1, x.shape[1], *(1,) * (x.ndim - 2))
+    return stack([g.sum(axis=over), (g * (x - moments[0].reshape(channel))).sum(axis=over)])
+
+
+#: What its three gradients are made of, as constants too.
+_sums: Primitive = primitive("batch_norm_sums", kernel.gradient_sums)
+_sums.composed = _sums.elsewhere = _sums_composed
+
 _batch_norm: Primitive = fused(
     "batch_norm",
     kernel.batch_norm,
     _composed,
     (kernel.by_input, kernel.by_weight, kernel.by_bias, None),
+    shared=lambda g, x, _weight, _bias, moments, eps: _sums(g, x, moments),
 )
 
 
@@ -124,12 +135,13 @@ def _update(running: Any, batch: Any, momentum: float, scale: float = 1.0) -> No
     if running is None:
         return
     if recording.open_recordings:
-        recording.run(_move, running, constant(batch), momentum, scale)
+        recording.run(move, running, constant(batch), momentum, scale)
     else:
-        _move(running, bottom(batch, "batch_norm's running statistics"), momentum, scale)
+        move(running, bottom(batch, "batch_norm's running statistics"), momentum, scale)
 
 
-def _move(running: Any, found: Array, momentum: float, scale: float) -> None:
+def move(running: Any, found: Array, momentum: float, scale: float) -> None:
+    """Move a running statistic by ``momentum`` towards ``scale`` times the one ``found``."""
     running.value += momentum * (scale * found.reshape(-1) - running.value)
 
 

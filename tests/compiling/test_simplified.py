@@ -120,3 +120,20 @@ def test_what_is_written_in_place_is_left_alone() -> None:
     x = np.arange(3.0)
     for _ in range(4):
         np.testing.assert_array_equal(compiled(x), step(x))
+
+
+def test_batch_norm_takes_the_sums_of_its_gradients_once() -> None:
+    model, optimizer = (made := nn.BatchNorm2d(3)), optim.SGD(made.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = (model(x) ** 3).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    taken: Any = minidl.compile(step, strict=True)
+    x = minidl.Tensor(np.random.default_rng(0).standard_normal((4, 3, 5, 5)).astype(np.float32))
+    for _ in range(3):
+        taken(x)
+    assert taken.programs[0].source.count("batch_norm_sums") == 1

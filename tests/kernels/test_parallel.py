@@ -92,6 +92,13 @@ def _attended(joint: np.ndarray) -> list[np.ndarray]:
     return [weights, found, attention.by_joint(found, joint, weights, **how), soft, back]
 
 
+def _batch_normalized(x: np.ndarray) -> list[np.ndarray]:
+    given = x, images(x.shape[1]), None, norm.moments(x)
+    sums = norm.gradient_sums(x, x, given[-1])
+    made = norm.batch_norm(*given, eps=1e-5)
+    return [given[-1], sums, made, norm.by_input(x, *given, sums, eps=1e-5), norm.channel_sum(x)]
+
+
 def _each_channel() -> list[np.ndarray]:
     x, weight = images(10, 6, 12, 12), images(6, 1, 3, 3)
     made = depthwise.conv2d(x, weight, **STEP)
@@ -120,6 +127,7 @@ CASES = {
         conv.channels_last(images(12, 6, 8, 8)).transpose(0, 3, 1, 2)
     ),
     "pooling": lambda: _pooled(conv.channels_last(images(10, 6, 8, 8)).transpose(0, 3, 1, 2)),
+    "batch norm": lambda: _batch_normalized(images(10, 6, 8, 8)),
     "layer norm": lambda: _normalized(images(1100, 40)),
     "GELU": lambda: [gelu.gelu(images(9, 70)), gelu.gelu_gradient(images(9, 70), images(9, 70))],
     "ReLU": lambda: _rectified(images(7, 5, 4, 9)),
@@ -128,8 +136,16 @@ CASES = {
 }
 
 #: What is split in its compiled version alone.
-COMPILED = ("pooling", "depthwise", "layer norm", "channels", "GELU", "ReLU")
-COMPILED += ("pooling that notes places",)
+COMPILED = (
+    "GELU",
+    "ReLU",
+    "batch norm",
+    "channels",
+    "depthwise",
+    "layer norm",
+    "pooling that notes places",
+    "pooling",
+)
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "compiled"])

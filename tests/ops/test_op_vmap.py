@@ -198,6 +198,7 @@ ONE_BY_ONE = {
     "_moments": "of a batch: those of one example",
     "_outputs": "reads the course of one batch",
     "_shares": "counts the rows that one example names",
+    "_sums": "of a batch, as `_moments`",
     "_survives": "numbers the writes of one index",
     "_weight_gradient": "reads the course of one batch",
 }
