@@ -310,3 +310,14 @@ def test_ldexp_takes_whole_exponents() -> None:
     x = leaf(3)
     found = np.ldexp(x, np.array([1, 2, 3])).detach().numpy()
     np.testing.assert_allclose(found, np.ldexp(x.detach().numpy(), [1, 2, 3]))
+
+
+def test_what_fits_one_call_is_not_taken_to_fit_another() -> None:
+    x = minidl.tensor([1.0, 2.0])
+    for _ in range(2):
+        assert float(np.sum(x)) == 3.0
+        assert np.sum(x, axis=0).shape == ()
+        with pytest.raises(TypeError, match=r"np.sum: .*other arguments have no derivative"):
+            np.sum(x, initial=1.0)
+        with pytest.raises(TypeError, match=r"np.sum: .*other arguments have no derivative"):
+            np.sum(x, 0, None, None, False, 1.0, True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd.batch import vmap
-from minidl.autograd.primitive import beside, zeros_like
+from minidl.autograd.primitive import beside, ones_like, zeros_like
 from minidl.autograd.transforms import choose, differentiable, grad, jvp, single, vjp
 from minidl.autograd.tree import leaves, tree_map
 
@@ -155,6 +155,10 @@ def jacrev(
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = choose(function, argnums, args, kwargs)
         out, pull, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
+        if getattr(out, "shape", None) == ():  # one direction, which needs no axis of directions
+            row = pull(ones_like(out))
+            row = row[0] if single(argnums) else row
+            return (row, aux[0]) if has_aux else row
         basis, bounds = _basis(out)
         pulled = vmap(pull, chunk_size=chunk_size)(basis)
         sealed = _sealed(out)

@@ -269,8 +269,12 @@ def value_and_grad(
     >>> minidl.value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
     (array(5.), array([2., 4.]))
     """
+    return wraps(function)(_differentiated(function, argnums, has_aux))
 
-    @wraps(function)
+
+def _differentiated(
+    function: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool
+) -> Callable[..., Any]:
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         of_chosen, chosen = choose(function, argnums, args, kwargs)
         out, pull, *aux = vjp(of_chosen, *chosen, has_aux=has_aux)
@@ -300,7 +304,7 @@ def grad(
     >>> minidl.grad(lambda x: x * minidl.grad(lambda y: x + y)(1.0))(5.0)  # D(x · D(x + y)) = 1
     array(1.)
     """
-    both = value_and_grad(function, argnums, has_aux=has_aux)
+    both = _differentiated(function, argnums, has_aux)
 
     @wraps(function)
     def gradient_only(*args: Any, **kwargs: Any) -> Any:

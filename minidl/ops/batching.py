@@ -17,7 +17,9 @@ from minidl.autograd.primitive import BatchRule, Box, Examples, Primitive
 
 def _rank(value: Any, batched: bool) -> int:
     """Number of axes of one example."""
-    return len(np.shape(value)) - batched
+    # Not np.shape at once: asked of a box it goes by way of NumPy's protocol.
+    shape = value.shape if hasattr(value, "shape") else np.shape(value)
+    return len(shape) - batched
 
 
 def raised(value: Any, batched: bool, rank: int) -> Any:
@@ -30,8 +32,13 @@ def raised(value: Any, batched: bool, rank: int) -> Any:
 
 def elementwise(primitive: Primitive, examples: Examples, **params: Any) -> Any:
     """Align the examples' axes from the right, as broadcasting does."""
+    if len(examples.values) == 1:
+        return primitive(*examples.values, **params)
     pairs = list(zip(examples.values, examples.batched, strict=True))
-    rank = max(_rank(value, flag) for value, flag in pairs)
+    ranks = [_rank(value, flag) for value, flag in pairs]
+    rank = max(ranks)
+    if min(ranks) == rank:
+        return primitive(*examples.values, **params)
     return primitive(*(raised(value, flag, rank) for value, flag in pairs), **params)
 
 

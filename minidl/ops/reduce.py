@@ -87,7 +87,7 @@ def sum(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:
     IndexError
         An axis is out of range.
     """
-    return _sum(x, dim=axes(dim, np.ndim(x), "sum"), keepdim=keepdim)
+    return _sum(x, dim=axes(dim, len(shape_of(x)), "sum"), keepdim=keepdim)
 
 
 def mean(x: Any, dim: Dim = None, keepdim: bool = False) -> Any:

@@ -169,3 +169,20 @@ def test_against_torch() -> None:
     compare(jacrev(ours)(x), wanted)
     mine = hessian(lambda a: (ours(a) ** 2).sum())(x)
     compare(mine, torch.autograd.functional.hessian(lambda a: (theirs(a) ** 2).sum(), point))
+
+
+def test_the_jacobian_of_a_number_needs_no_axis_of_directions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("vmap")
+
+    monkeypatch.setattr("minidl.autograd.jacobians.vmap", refuse)
+    x, y = np.array([1.0, 3.0]), np.array([2.0, 5.0])
+    np.testing.assert_array_equal(minidl.jacrev(lambda x: (x**2).sum())(x), 2 * x)
+    by_x, by_y = minidl.jacrev(lambda x, y: (x * y).sum(), (0, 1))(x, y)
+    np.testing.assert_array_equal(by_x, y)
+    np.testing.assert_array_equal(by_y, x)
+    slope, aux = minidl.jacrev(lambda x: ((x**2).sum(), "aux"), has_aux=True)(x)
+    np.testing.assert_array_equal(slope, 2 * x)
+    assert aux == "aux"
