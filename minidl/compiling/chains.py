@@ -222,7 +222,10 @@ def _written(chain: Chain, slots: list[Slot], later: set[int]) -> list[Instructi
         for out in results
     ]
     args = tuple(Ref(number) for number in (*text.given, *results))
-    kernel(*(_like(slots[ref.slot]) for ref in args))  # compiled now, not in the midst of a replay
+    try:
+        kernel(*(_like(slots[ref.slot]) for ref in args))  # compiled now, not amid a replay
+    except (ImportError, OSError, EOFError):  # what was kept cannot be loaded: NumPy will do
+        return None
     shown = "one loop: " + ", ".join(one.name for one in chain.members)
     return [*made, Instruction("compute", kernel, args, {}, None, "chain", last.line, shown=shown)]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,7 @@ def _from_text(source: str) -> Kernel:
 
 def _from_file(source: str) -> Kernel:
     """Write the source where other processes find it, and import it."""
-    name = f"chain_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
+    name = f"loop_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
     directory = place()
     path = directory / f"{name}.py"
     if not path.exists():
@@ -93,6 +94,7 @@ def _from_file(source: str) -> Kernel:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # numba looks for it there when it loads what it kept
     spec.loader.exec_module(module)
     function: Kernel = module.chain
     return function

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,8 +152,31 @@ def test_kept_on_disk_once(soon: Path) -> None:
     for _ in range(2):
         assert "# one loop" in _run(CHAINS["arithmetic"][0])
         generated._known.clear()
-    assert len(list(soon.glob("chain_*.py"))) == 1
+    assert len(list(soon.glob("loop_*.py"))) == 1
     assert not list(soon.glob("*.tmp"))
+
+
+_SCRIPT = """
+import numpy as np, minidl
+from minidl.compiling import program
+program.REPLAYS = 2
+compiled = minidl.compile(lambda x: (x + 1.5) * x / 3 - x, strict=True)
+for _ in range(5):
+    compiled(np.arange(8.0))
+assert "# one loop: " in compiled.explain()
+"""
+
+
+def test_what_one_process_has_compiled_another_loads(tmp_path: Path) -> None:
+    around = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "MINIDL_KERNELS": "compiled"}
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", _SCRIPT], env=around, capture_output=True, text=True, check=True
+        ).stderr
+        for _ in range(2)
+    ]
+    assert "compiling kernels" in said[0]
+    assert said[1] == ""
 
 
 @pytest.mark.parametrize("how", ["a file in the way", "another text"])
@@ -159,7 +185,7 @@ def test_without_a_place_to_keep_it(soon: Path, how: str) -> None:
         soon.write_text("no directory")
     else:
         _run(CHAINS["arithmetic"][0])
-        (kept,) = soon.glob("chain_*.py")
+        (kept,) = soon.glob("loop_*.py")
         kept.write_text("def chain(*_): raise AssertionError")
         from minidl.kernels import generated
 
