@@ -121,4 +121,6 @@ def process_environment(system: System, threads: int, cache: Path) -> dict[str, 
     }
     path = [str(SCRIPTS), *([str(CHECKOUT)] if system.module == "minidl" else [])]
     own = {"PYTHONPATH": os.pathsep.join(path), "CACHEDB": str(cache / "tinygrad.db")}
+    if system.module == "minidl":  # as minidl sets it where it is imported before NumPy
+        own["OPENBLAS_THREAD_TIMEOUT"] = "16"
     return {**kept, **variables(threads, cache), **own}
