@@ -119,7 +119,7 @@ class _Columns:
         if self.alone:  # the images are their patches
             yield slice(0, len(self.images)), self.images.reshape(-1, self.length)
             return
-        for block in _blocks(self.split.groups[number], self.step):
+        for block in parallel.blocks(self.split.groups[number], self.step):
             columns = self.room[seat, : (block.stop - block.start) * self.rows]
             if self.fast is None:
                 columns.reshape(self.patches[block].shape)[...] = self.patches[block]
@@ -169,7 +169,7 @@ class _Turned:
 
     def blocks(self, number: int, seat: int) -> Iterator[tuple[slice, Array]]:
         """Yield which images of a group, and their patches; the next overwrite them."""
-        for block in _blocks(self.split.groups[number], self.step):
+        for block in parallel.blocks(self.split.groups[number], self.step):
             count = (block.stop - block.start) * self.rows
             whole = self.length + self.more
             columns = self.room[seat, : whole * count].reshape(whole, count)
@@ -194,11 +194,6 @@ def _shared(x: Array, each: int) -> tuple[parallel.Split, int]:
 
 def _whole(x: Array) -> parallel.Split:
     return parallel.Split([slice(0, len(x))], 1)
-
-
-def _blocks(group: slice, step: int) -> Iterator[slice]:
-    for start in range(group.start, group.stop, step):
-        yield slice(start, min(group.stop, start + step))
 
 
 def _as_matrix(weight: Array) -> Array:
@@ -308,7 +303,7 @@ def conv2d_input(
     room = memory.empty((shared.seats, step * oh * ow, matrix.shape[1]), out.dtype, g)
 
     def work(number: int, seat: int) -> None:
-        for block in _blocks(shared.groups[number], step):
+        for block in parallel.blocks(shared.groups[number], step):
             patches = room[seat, : (block.stop - block.start) * oh * ow]
             np.matmul(rows[block].reshape(-1, o), matrix, out=patches)
             if fast is not None:

@@ -144,7 +144,7 @@ def conv2d_relu_pool(
         return pool.max_pool2d(made, **WINDOWS)
 
     def work(number: int, seat: int) -> None:
-        for block in _blocks(how.groups[number], step):
+        for block in parallel.blocks(how.groups[number], step):
             made = room[seat, : block.stop - block.start]
             fast.direct_conv(images[block], taps, shift, padding, True, made)
             if placed:
@@ -193,7 +193,7 @@ def conv2d_relu_pool_gradient(
         room.fill(0)
 
     def work(number: int, seat: int) -> None:
-        for block in _blocks(how.groups[number], step):
+        for block in parallel.blocks(how.groups[number], step):
             spread = room[seat, : block.stop - block.start]
             fast.spread_places(laid[block], places[block], spread)
             fast.direct_weight(images[block], spread, padding, sums[number])
@@ -203,11 +203,6 @@ def conv2d_relu_pool_gradient(
     out[:9] = parallel.added(sums).reshape(9, outputs)
     np.add.reduce(biases, axis=0, out=out[9])
     return out
-
-
-def _blocks(group: slice, step: int) -> list[slice]:
-    starts = range(group.start, group.stop, step)
-    return [slice(start, min(group.stop, start + step)) for start in starts]
 
 
 def weight_of(packed: Array) -> Array:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Lock
@@ -75,6 +75,12 @@ def over(count: int, elements: int, work: Callable[[slice], None], least: int = 
     """Split ``count`` images or rows and call ``work`` for each group; see `split` and `each`."""
     how = split(count, elements, least)
     each(lambda number, _: work(how.groups[number]), how)
+
+
+def blocks(group: slice, step: int) -> Iterator[slice]:
+    """Yield a group ``step`` images or rows at a time, so many as stay in cache."""
+    for start in range(group.start, group.stop, step):
+        yield slice(start, min(group.stop, start + step))
 
 
 def added(sums: Array) -> Array:

@@ -91,9 +91,7 @@ class _Tiles:
 
     def blocks(self, number: int, seat: int) -> Iterator[tuple[slice, Array, Array]]:
         """Yield which images, and room for their tiles: ``(36, tiles, channels)`` on both sides."""
-        group = self.split.groups[number]
-        for start in range(group.start, group.stop, self.step):
-            block = slice(start, min(group.stop, start + self.step))
+        for block in parallel.blocks(self.split.groups[number], self.step):
             used = 36 * (block.stop - block.start) * self.each
             one, other = (s[seat, :used].reshape(36, -1, s.shape[2]) for s in self.sides)
             yield block, one, other
